@@ -1,0 +1,255 @@
+"""The way back: carries an edit made at working size onto the original at its own size."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mgie.errors import ImageError
+
+Array = NDArray[np.floating]
+
+_GRID = 32
+"""Cells along the longer side of the grid that holds the locally varying part of the colour change."""
+_WINDOW = 1 / 16
+"""Standard deviation of the window of a local fit, as a share of the longer side."""
+_KNOTS = np.arange(1, 24, dtype=np.float32) / 24
+"""Grey values at which the tone curve of each channel may bend: enough to follow a posterised one."""
+_NUM_PLACED = 24
+"""Weights of the whole-picture fit that belong to products of position (6) and affine colour (4)."""
+_SAMPLES = 1 << 14
+"""Pixels that the whole-picture fit looks at."""
+_STRIP_PIXELS = 1 << 20
+"""Pixels of the original that are in memory as float at one time."""
+
+
+def return_to_native(original: Image.Image, source: Array, edited: Array) -> Image.Image:
+    """Returns the edit at the size of the original, aligned with it to the pixel.
+
+    The edit is split into a colour change and new content. The colour change, a smooth field of affine
+    transforms plus a tone curve per channel, is applied to the original itself: its detail survives, and the
+    error of the autoencoder, which `source` and `edited` share, cancels. Where the edit removed the structure
+    of the source or painted over it, `edited` itself is enlarged. Transforms fitted at low resolution and
+    applied at full resolution are the idea of bilateral guided upsampling (Chen et al., 2016).
+
+    Args:
+        original: RGB picture of any size.
+        source: (h, w, 3) in [0, 1], the original through the autoencoder at working size.
+        edited: (h, w, 3) in [0, 1], the edit at working size, from the same autoencoder.
+
+    Raises:
+        ImageError: the arrays are not of one shape (h, w, 3), or hold values that are not finite.
+    """
+    if source.ndim != 3 or source.shape[2] != 3 or source.shape != edited.shape:
+        raise ImageError(
+            f"got arrays {source.shape} and {edited.shape}; expected one shape (h, w, 3) for both"
+        )
+    if not (np.isfinite(source).all() and np.isfinite(edited).all()):
+        raise ImageError("the decoded picture is not finite; expected values in [0, 1]: decode in fp32")
+    source, edited = source.astype(np.float32), edited.astype(np.float32)
+    change = _fit_colour_change(source, edited)
+    predicted = change.apply(source)
+    kept, new = _kept_and_new(predicted, edited, change.noise)
+    content = (1 - kept) * predicted + new * (_denoised(edited, change.noise) - predicted)
+    return _composite(original.convert("RGB"), change, kept, content)
+
+
+@dataclass(frozen=True)
+class _ColourChange:
+    """Colour transform `fields(position) @ [rgb - 0.5, 1] + sum of a curve per input channel`.
+
+    Attributes:
+        fields: (gh, gw, 12), affine transforms (3, 4) on a grid over the picture.
+        bends: (3, K, 3), change of slope of each output (last) at each knot of each input channel (first).
+        noise: standard deviation of what the transform leaves unexplained at most places.
+    """
+
+    fields: Array
+    bends: Array
+    noise: float
+
+    def apply(self, picture: Array) -> Array:
+        """Returns the transformed (h, w, 3) picture, not clipped."""
+        return _transform(self.fields, _affine(picture)) + _hinges(picture) @ self.bends.reshape(-1, 3)
+
+    def tables(self) -> Array:
+        """Returns (3, 256, 3): what each 8-bit value of each input channel adds to each output."""
+        levels = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
+        return np.stack([_hinges(levels) @ bends for bends in self.bends])
+
+
+def _affine(picture: Array) -> Array:
+    return np.concatenate([picture - 0.5, np.ones_like(picture[..., :1])], axis=-1)
+
+
+def _hinges(values: Array) -> Array:
+    """Returns (..., C * K) functions of (..., C) `values`, zero up to a knot and of slope 1 beyond it."""
+    return np.maximum(values[..., None] - _KNOTS, 0).reshape(*values.shape[:-1], -1)
+
+
+def _places(height: int, width: int) -> Array:
+    """Returns (h, w, 6): polynomials 1, x, y, xx, xy, yy of the position, -1 to 1 along the longer side."""
+    scale = max(height, width)
+    x = (2 * np.arange(width, dtype=np.float32) + 1 - width) / scale
+    y = ((2 * np.arange(height, dtype=np.float32) + 1 - height) / scale)[:, None]
+    return np.stack(np.broadcast_arrays(np.float32(1), x, y, x * x, x * y, y * y), axis=-1)
+
+
+def _transform(fields: Array, affine: Array) -> Array:
+    """Returns (h, w, 3): the transforms (gh, gw, 12), enlarged, applied to the colours (h, w, 4)."""
+    height, width = affine.shape[:2]
+    maps = _enlarge(fields, (width, height)).reshape(height, width, 3, 4)
+    return np.einsum("hwoc,hwc->hwo", maps, affine)
+
+
+def _fit_colour_change(source: Array, edited: Array) -> _ColourChange:
+    height, width = source.shape[:2]
+    affine, hinges, places, change = _affine(source), _hinges(source), _places(height, width), edited - source
+    placed, bends = _fit_whole(np.einsum("hwp,hwc->hwpc", places, affine), hinges, change)
+    residual = change - np.einsum("hwp,pco,hwc->hwo", places, placed, affine, optimize=True) - hinges @ bends
+    noise = float(np.clip(1.4826 * np.median(np.abs(residual)), 0.01, 0.04))
+
+    cell = max(height, width) / _GRID
+    shape = max(round(height / cell), 2), max(round(width / cell), 2)
+    down, across = _averaging(shape[0], height, cell / 2), _averaging(shape[1], width, cell / 2)
+    fields = np.einsum("ijp,pco->ijoc", _average(down, places, across), placed)
+    fields += _fit_local(affine, residual, shape, noise)
+    fields += np.concatenate([np.eye(3), np.full((3, 1), 0.5)], axis=1)  # the fits were of the change
+    return _ColourChange(fields.reshape(*shape, 12).astype(np.float32), bends.reshape(3, -1, 3), noise)
+
+
+def _fit_whole(placed: Array, hinges: Array, change: Array) -> tuple[Array, Array]:
+    """Returns weights (6, 4, 3) of position x colour and (3K, 3) of the curves, robust to new content.
+
+    A border may cover a third of the picture, and a fit of everything would then explain the border. So the
+    search starts from what did not change, from the centre, and from everything, in this order of preference.
+    """
+    features = np.concatenate([placed.reshape(-1, _NUM_PLACED), hinges.reshape(-1, hinges.shape[-1])], axis=1)
+    centre = np.exp(-8 * (placed[..., 3, 3] + placed[..., 5, 3])).reshape(-1)
+    target = change.reshape(-1, 3)
+    step = -(-len(target) // _SAMPLES)
+    features, target, centre = features[::step], target[::step], centre[::step]
+    unchanged = _trust(np.sqrt(np.mean(target**2, axis=1)))
+    starts = {1.0: unchanged, 1.1: centre, 1.2: np.ones_like(centre)}  # a later start must fit clearly better
+    fits = [(_fit_robustly(features, target, trust), handicap) for handicap, trust in starts.items()]
+    (weights, _), _ = min(fits, key=lambda fit: fit[0][1] * fit[1])
+    return weights[:_NUM_PLACED].reshape(6, 4, 3), weights[_NUM_PLACED:]
+
+
+def _trust(error: Array) -> Array:
+    """Returns weights in (0, 1], near zero for errors far above the median."""
+    return 1 / (1 + (error / max(2 * float(np.median(error)), 0.02)) ** 2) ** 2
+
+
+def _fit_robustly(features: Array, target: Array, trust: Array) -> tuple[Array, float]:
+    """Returns weights from iterated reweighting, stiff at first, and about the share of misfits."""
+    for stiffness in (1e6, 1e5, 1e4, 1e3, 1e2, 1e1, 1, 1, 1):
+        ridge = np.full(features.shape[1], 5e-6 * stiffness)
+        ridge[:_NUM_PLACED] = 2e-4 * stiffness
+        ridge[:4] = 1e-5, 1e-5, 1e-5, 1e-9  # the affine transform of the whole picture is nearly free
+        weighted = (features * (trust / trust.sum())[:, None]).T
+        normal = (weighted @ features).astype(np.float64) + np.diag(ridge)
+        weights = np.linalg.solve(normal, (weighted @ target).astype(np.float64)).astype(np.float32)
+        error = np.sqrt(np.mean((target - features @ weights) ** 2, axis=1))
+        trust = _trust(error)
+    return weights, float(np.mean(error**4 / (error**4 + 0.06**4)))
+
+
+def _fit_local(affine: Array, residual: Array, shape: tuple[int, int], noise: float) -> Array:
+    """Returns transforms (gh, gw, 3, 4) for what the whole-picture fit left; zero where it is little."""
+    height, width = residual.shape[:2]
+    sigma = _WINDOW * max(height, width)
+    down, across = _averaging(shape[0], height, sigma), _averaging(shape[1], width, sigma)
+    products = np.einsum("hwi,hwj->hwij", affine, np.concatenate([affine, residual], axis=-1))
+    products = products.reshape(height, width, 28)
+    ridge = np.diag([2e-3, 2e-3, 2e-3, 1e-2])
+    fields, moments, error = np.zeros((*shape, 3, 4)), np.zeros((*shape, 4, 7)), residual
+    for _ in range(4):
+        misfit = np.mean(error**2, axis=-1, keepdims=True) / (3 * noise) ** 2
+        trust = 0.02 + 1 / (1 + misfit) ** 2  # never zero: a window may lie wholly in what was recoloured
+        moments = _average(down, products * trust, across) / _average(down, trust, across)
+        moments = moments.reshape(*shape, 4, 7).astype(np.float64)
+        fields = np.linalg.solve(moments[..., :4] + ridge, moments[..., 4:]).swapaxes(2, 3)  # (gh, gw, 3, 4)
+        error = residual - _transform(fields.reshape(*shape, 12), affine)
+    strength = np.sqrt(np.einsum("ijoc,ijcd,ijod->ij", fields, moments[..., :4], fields, optimize=True) / 3)
+    return fields * _ramp(strength, 0.04, 0.09)[..., None, None]  # the drift of a diffusion model is weaker
+
+
+def _kept_and_new(predicted: Array, edited: Array, noise: float) -> tuple[Array, Array]:
+    """Returns maps (h, w, 1) in [0, 1]: is the structure that of the source, is there new content."""
+    fine_old, fine_new = predicted - _blur(predicted, 1.5), edited - _blur(edited, 1.5)
+    old = _blur((fine_old**2).sum(-1, keepdims=True), 3)
+    both = _blur((fine_old * fine_new).sum(-1, keepdims=True), 3)
+    floor = noise**2
+    evidence = old / (old + floor)
+    sure = _ramp((both + 0.1 * floor) / (old + 0.1 * floor), 0.35, 0.65)
+    usual = (evidence * sure).sum() / max(evidence.sum(), 1e-6)
+    gain = (both + floor * usual) / (old + floor)  # where the source is flat, as elsewhere in the picture
+    start = 0.35 - 0.15 * usual  # textures come back imprecise: one place alone needs the clearer evidence
+    kept = _ramp(gain, start, start + 0.3)
+
+    rest = np.sqrt(_blur(((edited - predicted) ** 2).mean(-1, keepdims=True), 1.5))
+    imprecision = noise + 0.35 * _blur(
+        np.abs(fine_old).max(-1, keepdims=True), 1.5
+    )  # edges never fit exactly
+    return kept, np.maximum(_ramp(rest / imprecision, 1.5, 3), 1 - kept)
+
+
+def _denoised(edited: Array, noise: float) -> Array:
+    """Returns `edited`, smoothed where its finest band holds no more than noise."""
+    fine = edited - _blur(edited, 2)
+    strength = np.sqrt(_blur((fine**2).mean(-1, keepdims=True), 2))
+    return edited - (1 - _ramp(strength / noise, 1, 2)) * fine
+
+
+def _composite(original: Image.Image, change: _ColourChange, kept: Array, content: Array) -> Image.Image:
+    """Returns `kept * change(original) + content` at the size of the original, made in strips of rows."""
+    width, height = original.size
+    tables = change.tables()
+    result = np.empty((height, width, 3), np.uint8)
+    rows = max(_STRIP_PIXELS // width, 1)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        size, span = (width, bottom - top), (top / height, bottom / height)
+        levels = np.asarray(original.crop((0, top, width, bottom)))
+        affine = _affine(levels.astype(np.float32) / 255)
+        maps = _enlarge(change.fields, size, span).reshape(bottom - top, width, 3, 4)
+        share = _enlarge(kept, size, span).clip(0, 1)
+        recoloured = np.einsum("hwoc,hwc->hwo", maps, affine)
+        for channel in range(3):
+            recoloured += tables[channel][levels[..., channel]]
+        strip = share * recoloured.clip(0, 1) + _enlarge(content, size, span)
+        result[top:bottom] = np.rint(strip.clip(0, 1) * 255)
+    return Image.fromarray(result)
+
+
+def _ramp(values: Array, start: float, end: float) -> Array:
+    """Returns 0 up to `start`, 1 from `end`, smooth between."""
+    t = np.clip((values - start) / (end - start), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _averaging(num_centres: int, length: int, sigma: float) -> Array:
+    """Returns (num_centres, length): Gaussian weights around evenly spread centres, with the sum 1 each."""
+    centres = (np.arange(num_centres) + 0.5) * length / num_centres - 0.5
+    weights = np.exp(-0.5 * ((np.arange(length) - centres[:, None]) / sigma) ** 2)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _average(down: Array, picture: Array, across: Array) -> Array:
+    """Returns (gh, gw, C): the picture (h, w, C) averaged by `down` (gh, h) and `across` (gw, w)."""
+    return np.einsum("ih,jw,hwc->ijc", down, across, picture, optimize=True)
+
+
+def _blur(picture: Array, sigma: float) -> Array:
+    height, width = picture.shape[:2]
+    return _average(_averaging(height, height, sigma), picture, _averaging(width, width, sigma))
+
+
+def _enlarge(picture: Array, size: tuple[int, int], span: tuple[float, float] = (0, 1)) -> Array:
+    """Returns the rows between two shares of the height of (h, w, C), resized to (width, height)."""
+    height, width, channels = picture.shape
+    box = (0, span[0] * height, width, span[1] * height)
+    planes = (Image.fromarray(np.ascontiguousarray(picture[..., c], np.float32)) for c in range(channels))
+    return np.stack([np.asarray(p.resize(size, Image.Resampling.BICUBIC, box)) for p in planes], axis=-1)
