@@ -1,0 +1,373 @@
+"""Families of style: blur, vignette, poster, pixels, pencil sketch, frame."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mgie.data.synth.colour import COLOURS
+from mgie.data.synth.family import STRENGTHS, Family, Pixels
+from mgie.data.synth.measure import Array, blurred, correlation, gradient, luminance, saturation
+from mgie.data.synth.wording import Params, Wordings
+
+_BLUR = {"slight": 0.014, "normal": 0.026, "strong": 0.05}
+_VIGNETTE = {"slight": 0.55, "normal": 0.8, "strong": 1.0}
+_POSTER_LEVELS = 4
+_BLOCKS = {"normal": 16, "strong": 8}
+_FRAME = {"slight": 0.05, "normal": 0.1, "strong": 0.16}
+_FRAME_COLOURS = {
+    "white": (1.0, 1.0, 1.0),
+    "black": (0.0, 0.0, 0.0),
+    **{
+        name: COLOURS[name]
+        for name in ("red", "yellow", "gold", "green", "blue", "purple", "pink", "orange", "brown")
+    },
+}
+
+
+def _blur(pixels: Pixels, params: Params) -> Pixels:
+    return blurred(pixels, _BLUR[params["strength"]])
+
+
+def _sharpness(pixels: Pixels) -> float:
+    # Over the contrast, since a darker picture is not a blurred one.
+    light = luminance(pixels)
+    return float(gradient(light).mean() / (light.std() + 1e-3))
+
+
+def _is_blurred(source: Pixels, edited: Pixels, params: Params) -> bool:
+    # Half of the way to the exact blur; and still a blurred picture of this, not just something smooth.
+    half_way = (_sharpness(source) + _sharpness(_blur(source, params))) / 2
+    same = correlation(luminance(_blur(source, params)), luminance(edited)) > 0.7
+    return same and _sharpness(edited) <= min(half_way, 0.8 * _sharpness(source))
+
+
+def _distance_from_centre(pixels: Pixels) -> Array:
+    height, width, _ = pixels.shape
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)
+    return np.sqrt((x * x + y * y) / 2)
+
+
+def _vignette(pixels: Pixels, params: Params) -> Pixels:
+    t = np.clip((_distance_from_centre(pixels) - 0.25) / 0.6, 0, 1)
+    shade = t * t * (3 - 2 * t) * _VIGNETTE[params["strength"]]
+    return pixels * (1 - shade)[..., None]
+
+
+def _is_vignetted(source: Pixels, edited: Pixels, params: Params) -> bool:
+    far = _distance_from_centre(source)
+    corners, middle = far > 0.75, far < 0.3
+
+    def kept(where: NDArray[np.bool_]) -> float:
+        return float(luminance(edited)[where].mean() / (luminance(source)[where].mean() + 1e-3))
+
+    is_middle_same = float(np.abs(edited[middle] - source[middle]).mean()) <= 0.12
+    return is_middle_same and kept(corners) < 0.75 * kept(middle)
+
+
+def _poster(pixels: Pixels, params: Params) -> Pixels:
+    # Steps of light under smooth colour; steps in each channel would give grey walls pink and olive patches.
+    smooth = blurred(pixels, 0.01)
+    light = luminance(smooth)[..., None]
+    steps = (np.minimum(np.floor(light * _POSTER_LEVELS), _POSTER_LEVELS - 1) + 0.5) / _POSTER_LEVELS
+    return np.clip(steps + (smooth - light) * 2, 0, 1)
+
+
+def _is_poster(source: Pixels, edited: Pixels, params: Params) -> bool:
+    target = luminance(_poster(source, params))
+    flat = gradient(target) < 0.02
+    if not flat.any():
+        return False
+
+    def unevenness(pixels: Pixels) -> float:
+        light = luminance(pixels)
+        return float(gradient(light)[flat].mean() / (light.std() + 1e-3))
+
+    rest, whole = (float(np.abs(luminance(p) - target).mean()) for p in (edited, source))
+    return rest <= 0.6 * whole and unevenness(edited) <= unevenness(source)
+
+
+def _resized(pixels: Pixels, height: int, width: int, resample: Image.Resampling) -> Pixels:
+    planes = [
+        Image.fromarray(np.ascontiguousarray(pixels[..., channel])).resize((width, height), resample)
+        for channel in range(3)
+    ]
+    return np.clip(np.stack([np.asarray(plane) for plane in planes], axis=-1), 0, 1)
+
+
+def _pixelate(pixels: Pixels, params: Params) -> Pixels:
+    height, width, _ = pixels.shape
+    side = min(height, width) / _BLOCKS[params["strength"]]
+    small = _resized(pixels, round(height / side), round(width / side), Image.Resampling.BOX)
+    return _resized(small, height, width, Image.Resampling.NEAREST)
+
+
+def _is_pixelated(source: Pixels, edited: Pixels, params: Params) -> bool:
+    target = _pixelate(source, params)
+    inside = gradient(luminance(target)) < 1e-4
+    if inside.all() or not inside.any():
+        return False
+
+    def roughness(pixels: Pixels) -> float:
+        steps = gradient(luminance(pixels))
+        return float(steps[inside].mean() / (steps[~inside].mean() + 1e-6))
+
+    is_same = correlation(luminance(target), luminance(edited)) > 0.7
+    return is_same and roughness(edited) <= 0.6 * roughness(source)
+
+
+def _sketch(pixels: Pixels, params: Params) -> Pixels:
+    # The classic "colour dodge": what is darker than its surroundings becomes a pencil stroke on white paper.
+    light = luminance(pixels)
+    strokes = np.clip((light + 0.05) / (blurred(light, 0.025) + 0.05), 0, 1)
+    return np.repeat((strokes**2.2)[..., None], 3, axis=2)
+
+
+def _is_sketch(source: Pixels, edited: Pixels, params: Params) -> bool:
+    target = _sketch(source, params)
+    is_colourless = saturation(edited) < max(0.4 * saturation(source), 0.05)
+    rest, whole = (float(np.abs(luminance(p) - luminance(target)).mean()) for p in (edited, source))
+    return is_colourless and rest <= 0.5 * whole and correlation(luminance(edited), luminance(target)) > 0.5
+
+
+def _inside_frame(pixels: Pixels, params: Params) -> NDArray[np.bool_]:
+    height, width, _ = pixels.shape
+    thick = max(1, round(_FRAME[params["strength"]] * min(height, width)))
+    inside = np.zeros((height, width), bool)
+    inside[thick:-thick, thick:-thick] = True
+    return inside
+
+
+def _border(pixels: Pixels, params: Params) -> Pixels:
+    colour = np.array(_FRAME_COLOURS[params["colour"]], np.float32)
+    return np.where(_inside_frame(pixels, params)[..., None], pixels, colour)
+
+
+def _is_framed(source: Pixels, edited: Pixels, params: Params) -> bool:
+    inside = _inside_frame(source, params)
+    colour = np.array(_FRAME_COLOURS[params["colour"]], np.float32)
+    before, after = (float(np.abs(p[~inside] - colour).mean()) for p in (source, edited))
+    kept = float(np.abs(edited[inside] - source[inside]).mean())
+    return after < min(0.5 * before, 0.15) and kept <= 0.15
+
+
+BLUR = Family(
+    name="blur",
+    choices={"strength": STRENGTHS},
+    apply=_blur,
+    check=_is_blurred,
+    wordings=Wordings(
+        commands=(
+            "make {it} {how} [blurrier|softer|fuzzier]",
+            "make {it} {very} [blurry|blurred|fuzzy|out of focus]",
+            "make {it} look {very} [blurry|blurred|out of focus]",
+            "[blur|defocus|soften|smooth] {it} {much}",
+            "blur everything {much}",
+            "[add|give {it}] a {size} [blur|soft focus|gaussian blur]",
+            "[use|apply] a {size} [blur|gaussian blur|soft focus] [|filter|effect]",
+            "[put|take|bring|throw] {it} out of focus",
+            "make {it} {how} less sharp",
+            "[reduce|lower|remove] the sharpness {much}",
+            "make {it} look like seen [through frosted glass|without glasses|through a wet window]",
+            "[hide|blur out|smear] [all details|the details|every detail] {much}",
+        ),
+        phrases=(
+            "{how} [blurrier|softer|less sharp]",
+            "{very} [blurry|blurred|out of focus]",
+            "{size} [blur|gaussian blur] [|please]",
+            "{it} is too sharp",
+            "{it} should be {very} [blurry|out of focus]",
+        ),
+        expressive=(
+            "{Names} would be {degree} blurred, with soft edges and no fine detail.",
+            "{Names} would be {degree} out of focus, melting into smooth patches of colour.",
+            "The outlines of {names} would be {degree} blurred, as if seen through frosted glass.",
+        ),
+    ),
+)
+
+VIGNETTE = Family(
+    name="vignette",
+    choices={"strength": STRENGTHS},
+    apply=_vignette,
+    check=_is_vignetted,
+    wordings=Wordings(
+        commands=(
+            "add a {size} [vignette|vignetting|vignette effect|dark vignette]",
+            "[put|use|apply] a {size} vignette [|on {it}|effect|filter]",
+            "give {it} a {size} vignette [|look|effect]",
+            "[darken|shade|dim|blacken] the [edges|corners|edges and corners|sides] {much}",
+            "[darken|shade|dim] the [edges|corners] of {it} {much}",
+            "make the [edges|corners|sides|edges of it|corners of it] {how} darker",
+            "[fade|blend] the [edges|corners] [to black|into black|into darkness] {much}",
+            "vignette {it} {much}",
+            "keep only the [middle|centre|center] bright",
+            "focus the light on the [middle|centre|center] {much}",
+            "[put|set] {it} under a {size} spotlight",
+            "[add|give {it}] {size} [dark corners|dark edges|shadows around the edges]",
+        ),
+        phrases=(
+            "{size} [vignette|dark corners|dark edges] [|please]",
+            "with a {size} vignette",
+            "{how} darker [corners|edges]",
+            "{it} should have {size} [dark corners|dark edges]",
+        ),
+        expressive=(
+            "The corners would fade {degree} into black, while {names} would stay bright in the middle.",
+            "A round shadow would darken the edges {degree}, leading the eye to {names} inside.",
+            "The edges around {names} would be {degree} dark, as if a spotlight lit only the middle.",
+        ),
+    ),
+)
+
+POSTER = Family(
+    name="poster",
+    apply=_poster,
+    check=_is_poster,
+    wordings=Wordings(
+        commands=(
+            "[posterise|posterize] {it}",
+            "[posterise|posterize] the [colours|colors] [|of it]",
+            "make {it} [a poster|look like a poster|posterized|look posterised]",
+            "make {it} look like [pop art|a screen print|a comic]",
+            "make {it} look like [a comic book|a silkscreen print|a propaganda poster]",
+            "[turn|convert|change] {it} [to|into] [a poster|pop art|a comic]",
+            "[turn|convert|change] {it} [to|into] [a screen print|a cartoon|flat colours]",
+            "[use|apply|add] a [poster|posterize|pop art|comic|screen print] [filter|effect|look]",
+            "give {it} [a poster|a pop art|a comic book] [look|style|effect]",
+            "reduce {it} to [a few|only a few|four|very few] [colours|colors|tones|shades]",
+            "[use|keep] only a few [flat|solid|] [colours|colors]",
+            "make {it} [cartoonish|cartoony|comic style|pop art style]",
+            "make the [colours|colors] flat [|and bold|like a poster]",
+        ),
+        phrases=(
+            "[poster|pop art|comic|screen print] [style|version|look|effect]",
+            "[as|like] [a poster|pop art|a comic|a screen print]",
+            "[in|with] [flat colours|only a few colours|poster style|pop art style]",
+            "{it} should look like [a poster|pop art|a comic]",
+        ),
+        expressive=(
+            "{Names} would be shown in a few flat, bold colours with hard edges, like a printed poster.",
+            "The picture would become a screen print, with {names} in only a few strong tones.",
+            "All soft shades would turn into flat patches, so that {names} would look like pop art.",
+        ),
+    ),
+)
+
+PIXELATE = Family(
+    name="pixelate",
+    choices={"strength": ("normal", "normal", "strong")},
+    apply=_pixelate,
+    check=_is_pixelated,
+    wordings=Wordings(
+        words={
+            "size": {
+                "normal": ("",),
+                "strong": ("very coarse", "huge", "very large", "strong", "heavy", "really big"),
+            },
+            "shade": {"normal": ("square",), "strong": ("very large square",)},
+        },
+        commands=(
+            "[pixelate|pixelise|pixellate] {it} {much}",
+            "make {it} {very} [pixelated|blocky|pixelly]",
+            "make {it} look {very} [pixelated|blocky|low res|low resolution]",
+            "[turn|convert|change] {it} [to|into] {size} [pixel art|pixels|mosaic tiles|blocks|squares]",
+            "make {it} look like [pixel art|an old video game|an 8-bit game]",
+            "make {it} look like [a retro game|minecraft|lego blocks]",
+            "[add|use|apply] a {size} [pixelate|pixel|mosaic|8-bit|pixelation] [filter|effect]",
+            "[reduce|lower] the resolution {much}",
+            "[show|build|render|redraw] {it} [in|with] {size} [pixels|blocks|squares]",
+            "[censor|hide] {it} with [pixels|a mosaic]",
+            "make {it} a {size} mosaic",
+            "[break|cut] {it} into {size} [pixels|squares|blocks]",
+        ),
+        phrases=(
+            "{size} [pixels|mosaic|pixelation]",
+            "{very} [pixelated|blocky|low resolution]",
+            "[as|like] [pixel art|an 8-bit game|a mosaic]",
+            "8-bit [style|look|version]",
+            "{it} should be {very} [pixelated|blocky]",
+        ),
+        expressive=(
+            "{Names} would break up into {shade} blocks of one colour each, as in an old video game.",
+            "In a mosaic of {shade} tiles, {names} could only just be made out.",
+            "{Names} would be drawn with {shade} pixels, so that all fine detail disappears.",
+        ),
+    ),
+)
+
+SKETCH = Family(
+    name="sketch",
+    apply=_sketch,
+    check=_is_sketch,
+    wordings=Wordings(
+        commands=(
+            "make {it} [a sketch|a pencil sketch|a drawing|a pencil drawing|a line drawing]",
+            "make {it} look like [a sketch|a pencil sketch|a drawing]",
+            "make {it} look like [a pencil drawing|it was drawn by hand|a page to colour]",
+            "[turn|convert|change|transform] {it} [to|into] [a sketch|a pencil sketch|a drawing]",
+            "[turn|convert|change|transform] {it} [to|into] [a pencil drawing|line art]",
+            "[draw|sketch|redraw] {it} [with a pencil|in pencil|by hand|with a pen]",
+            "[draw|sketch] {it}",
+            "[use|apply|add] a [sketch|pencil|pencil sketch|drawing] [filter|effect|look]",
+            "give {it} a [hand drawn|sketched|pencil] [look|style]",
+            "[keep|show|leave] only [the outlines|the lines|the edges|the contours] [|of it]",
+            "make {it} [hand drawn|sketched|sketchy]",
+            "trace [the outlines|the edges|it with a pencil]",
+        ),
+        phrases=(
+            "[pencil|pencil sketch|sketch|line drawing] [style|version|please|look]",
+            "[as|like] a [sketch|pencil sketch|pencil drawing|line drawing|drawing]",
+            "in [pencil|the style of a pencil sketch]",
+            "{it} should look like a [drawing|sketch]",
+        ),
+        expressive=(
+            "{Names} would be drawn in fine grey pencil lines on white paper, without any colour.",
+            "In a pencil sketch, the outlines of {names} would be grey strokes on white paper.",
+            "Only the outlines of {names} would remain, drawn by hand with a pencil on a white page.",
+        ),
+    ),
+)
+
+BORDER = Family(
+    name="border",
+    choices={"colour": tuple(_FRAME_COLOURS), "strength": STRENGTHS},
+    apply=_border,
+    check=_is_framed,
+    wordings=Wordings(
+        words={
+            "size": {
+                "slight": ("thin", "narrow", "small"),
+                "normal": ("",),
+                "strong": ("thick", "wide", "broad", "big"),
+            },
+            "shade": {"slight": ("thin",), "normal": ("plain",), "strong": ("wide",)},
+        },
+        commands=(
+            "add a {size} {colour} [border|frame|edge|picture frame]",
+            "add a {size} {colour} [border|frame] [to|around] {it}",
+            "[put|draw|place|paint] a {size} {colour} [border|frame|line] around {it}",
+            "[give|make] {it} a {size} {colour} [border|frame]",
+            "[frame|surround|edge] {it} with {colour}",
+            "[put|set] {it} in a {size} {colour} [frame|picture frame]",
+            "[border|frame] {it} in {colour}",
+            "[surround|enclose] {it} with a {size} {colour} [border|frame]",
+            "[create|insert|include] a {size} {colour} [border|frame]",
+            "make the [border|edge|frame] {size} {colour}",
+            "hang {it} in a {size} {colour} frame",
+        ),
+        phrases=(
+            "{size} {colour} [border|frame] [|please|around it]",
+            "with a {size} {colour} [border|frame]",
+            "a {size} {colour} [border|frame] [|around it]",
+            "{it} [needs|should have] a {size} {colour} [border|frame]",
+        ),
+        expressive=(
+            "A {shade} {colour} frame would run around {names}, which would stay as before inside it.",
+            "{Names} would stay unchanged inside a {shade} {colour} border along all four edges.",
+            "The picture would get a {shade} {colour} border on every side, with {names} unchanged.",
+        ),
+    ),
+)
+
+STYLE = (BLUR, VIGNETTE, POSTER, PIXELATE, SKETCH, BORDER)

@@ -1,0 +1,68 @@
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mgie.data.photographs import Photograph, read_photographs
+from mgie.data.records import read_records
+from mgie.data.synth import FAMILIES, MadeEdit, Pixels, synthesise
+from mgie.errors import DataError
+
+
+@pytest.fixture
+def photographs(photo: Callable[..., Pixels], tmp_path: Path) -> list[Photograph]:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for seed in range(3):
+        Image.fromarray((photo(seed, 64, 80 + seed) * 255).astype(np.uint8)).save(folder / f"{seed}.png")
+    return read_photographs(folder)
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path), np.float32) / 255
+
+
+def test_writes_a_dataset_that_reads_back_and_checks(photographs: list[Photograph], tmp_path: Path) -> None:
+    out, count = tmp_path / "made", 2 * len(FAMILIES)
+    written = list(synthesise(photographs, out, count, seed=1))
+    records = read_records(out)
+    assert records == written and len(records) == count
+    assert set(Counter(record.meta["family"] for record in records).values()) == {2}
+    for record in records:
+        assert record.task == "edit" and record.target is not None and record.expressive
+        source, target = read(out / record.images[0]), read(out / record.target)
+        assert source.shape == target.shape and source.shape[0] == 64
+        edit = MadeEdit.from_meta(record.meta)
+        assert edit.check(source, target)
+        assert np.abs(edit.apply(source) - target).max() <= 0.5 / 255 + 1e-6
+
+
+def test_same_seed_same_bytes(photographs: list[Photograph], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        list(synthesise(photographs, tmp_path / name, 6, seed=3))
+    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
+    assert len(files) == 13
+    assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
+
+
+def test_records_file_comes_last(photographs: list[Photograph], tmp_path: Path) -> None:
+    progress = synthesise(photographs, tmp_path / "made", 3, seed=0, families=("grey", "fog"))
+    assert next(progress).meta["family"] == "grey"
+    assert not (tmp_path / "made" / "records.jsonl").exists()
+    assert [record.meta["family"] for record in progress] == ["fog", "grey"]
+    assert (tmp_path / "made" / "records.jsonl").exists()
+
+
+def test_what_cannot_be_done_is_said(photographs: list[Photograph], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no photographs"):
+        next(synthesise([], tmp_path / "made", 1, seed=0))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot write"):
+        next(synthesise(photographs, tmp_path / "file", 1, seed=0))
+    Image.new("RGB", (32, 32), (90, 90, 90)).save(tmp_path / "plain.png")
+    plain = [Photograph(path=tmp_path / "plain.png")]
+    with pytest.raises(DataError, match="grey showed on none"):
+        next(synthesise(plain, tmp_path / "made", 1, seed=0, families=("grey",)))
