@@ -119,6 +119,8 @@ class TrainConfig:
     """Rate of each of: no text, no picture, neither (stage `joint`)."""
     diffusion_weight: float = 0.5
     """Weight of the denoising loss beside the language model's loss (MGIE, section 3.3)."""
+    timestep_shift: float = 1.0
+    """Above 1, noisy timesteps are drawn more often: they decide a whole-picture edit (stage `joint`)."""
     teacher: str | None = None
     """Weight file of the EfficientNet-lite0 teacher (stage `vision`)."""
     log_every: int = 10
@@ -141,6 +143,8 @@ class TrainConfig:
             raise ConfigError(f"ema_decay is {self.ema_decay}; expected 0 or more and less than 1")
         if not 0 <= 3 * self.condition_dropout <= 1:
             raise ConfigError(f"condition_dropout is {self.condition_dropout}; expected 0 to 1/3")
+        if self.timestep_shift <= 0:
+            raise ConfigError(f"timestep_shift is {self.timestep_shift}; expected more than 0, 1 for uniform")
         if self.warmup_steps + self.decay_steps > self.max_steps:
             raise ConfigError(
                 f"warmup_steps {self.warmup_steps} and decay_steps {self.decay_steps} do not fit into "

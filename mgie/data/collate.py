@@ -1,0 +1,69 @@
+"""Samples become batches of tensors, with transformers' and diffusers' names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mgie.data.dataset import Sample
+from mgie.data.synth import Pixels
+from mgie.models.mllm import answer_text, prompt_text
+
+IGNORED = -100
+"""Label of tokens that are not learned, PyTorch's and transformers' default."""
+
+
+def to_tensor(pictures: Sequence[Pixels]) -> Tensor:
+    """Returns (B, 3, H, W) float32 in [-1, 1] from pictures (H, W, 3) in [0, 1] of one size."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous() * 2 - 1
+
+
+def collate_pictures(samples: Sequence[Sample]) -> dict[str, Tensor]:
+    """Returns `source` and `target`, each (B, 3, H, W) in [-1, 1]."""
+    return {
+        "source": to_tensor([sample.source for sample in samples]),
+        "target": to_tensor([sample.target for sample in samples]),
+    }
+
+
+@dataclass(frozen=True)
+class EditCollator:
+    """Collates samples for the whole model; a callable object, so that worker processes can have it."""
+
+    processor: Any
+    """transformers' `LlavaProcessor`."""
+
+    def __call__(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """Returns `input_ids`, `attention_mask`, `labels`, `pixel_values`, `source` and `target`.
+
+        Question and answer are tokenized apart and joined, exactly as when the model is asked; only the
+        answer is learned. Rows are padded on the right.
+        """
+        tokenizer = self.processor.tokenizer
+        prompts = [prompt_text(self.processor, sample.question) for sample in samples]
+        inputs = self.processor(
+            images=[sample.picture for sample in samples], text=prompts, add_special_tokens=False
+        )
+        answers = [
+            tokenizer(answer_text(self.processor, text=sample.answer), add_special_tokens=False).input_ids
+            for sample in samples
+        ]
+        rows = [prompt + answer for prompt, answer in zip(inputs["input_ids"], answers, strict=True)]
+        length = max(map(len, rows))
+        input_ids = torch.full((len(rows), length), tokenizer.pad_token_id)
+        attention_mask = torch.zeros_like(input_ids)
+        labels = torch.full_like(input_ids, IGNORED)
+        for i, (row, answer) in enumerate(zip(rows, answers, strict=True)):
+            input_ids[i, : len(row)] = torch.tensor(row)
+            attention_mask[i, : len(row)] = 1
+            labels[i, len(row) - len(answer) : len(row)] = torch.tensor(answer)
+        return {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "labels": labels,
+            "pixel_values": torch.from_numpy(np.stack(inputs["pixel_values"])),
+            **collate_pictures(samples),
+        }

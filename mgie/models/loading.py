@@ -1,0 +1,90 @@
+"""Loading parts from a model folder, strictly: no tensor is made up, left over, misshapen or broken."""
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from torch import nn
+from transformers.utils import logging as transformers_logging
+
+from mgie.errors import CheckpointError
+
+
+def load_part(
+    folder: Path, name: str, entry: list[Any], dtype: torch.dtype, device_map: str | None = None
+) -> Any:
+    """Returns one part of a pipeline: a model, the processor, or the scheduler.
+
+    Args:
+        folder: the pipeline's folder.
+        name: the part's folder in it.
+        entry: module and class of the part, as in `model_index.json`.
+        dtype: type of all weights, whatever the files hold.
+        device_map: a device, to load straight onto it; None is the CPU.
+
+    Raises:
+        CheckpointError: the part is not there, or a tensor is missing, unexpected, misshapen or not finite.
+    """
+    where = folder / name
+    if not where.is_dir():
+        raise CheckpointError(f"{folder} has no folder '{name}'; copy the model again, whole")
+    library, class_name = entry if len(entry) == 2 else (None, None)
+    if library not in ("diffusers", "transformers") and not str(library).startswith("mgie.models."):
+        raise CheckpointError(f"{folder} names {entry} for '{name}'; expected a class that mgie knows")
+    try:
+        part_class: Any = getattr(importlib.import_module(str(library)), str(class_name))
+        if name == "processor":  # the PIL backend, so that an installed torchvision changes no number
+            return part_class.from_pretrained(where, backend="pil", local_files_only=True)
+        if name == "scheduler":
+            return part_class.from_pretrained(where, local_files_only=True)
+        model, info = part_class.from_pretrained(
+            where,
+            dtype=dtype,
+            device_map=device_map,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are reported below, by name
+        )
+    except Exception as error:  # each library has errors of its own for damaged files
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"cannot load {where}: {reason}; copy the model again, whole") from error
+    _check_tensors(where, model, info)
+    return model
+
+
+@contextlib.contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Keeps the libraries from printing while parts load: what is wrong with a part is raised instead."""
+    libraries = (transformers_logging, diffusers_logging)
+    before = [(library, library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, verbosity, bar in before:
+            library.set_verbosity(verbosity)
+            if bar:
+                library.enable_progress_bar()
+
+
+def _check_tensors(where: Path, model: nn.Module, info: dict[str, Any]) -> None:
+    """Raises a `CheckpointError` with the name of the first tensor that is not as the configuration says."""
+    problems = {
+        "is missing": sorted(info["missing_keys"]),
+        "is not part of this model": sorted(info["unexpected_keys"]),
+        "has not the shape of the configuration": sorted(key for key, *_ in info["mismatched_keys"]),
+    }
+    if not any(problems.values()):  # missing tensors have no values to look at
+        state = model.state_dict()
+        problems = {"is not finite": [key for key, tensor in state.items() if not tensor.isfinite().all()]}
+    for problem, keys in problems.items():
+        if keys:
+            more = f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
+            raise CheckpointError(f"{where}: tensor '{keys[0]}' {problem}{more}; copy the model again, whole")

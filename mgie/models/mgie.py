@@ -1,0 +1,94 @@
+"""MGIE whole, as it is trained: language model, edit head and UNet from end to end."""
+
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from torch import Generator, Tensor, nn
+from transformers import LlavaForConditionalGeneration
+
+from mgie.diffusion import denoising_loss, drop_conditions, encode_pair
+from mgie.models.edit_head import EditHead
+from mgie.models.mllm import visual_token_embeds, visual_token_positions, visual_token_states
+
+
+class MGIE(nn.Module):
+    """The trainable whole: a batch in, losses out (MGIE, equations 2 to 5).
+
+    1. The language model reads picture, question and answer: its loss, and the states of the visual tokens.
+    2. The edit head maps the states to `prompt_embeds`, and zeros to the null condition.
+    3. The frozen autoencoder encodes source and target.
+    4. The UNet denoises K draws of noise and timestep for each row, with some conditions dropped.
+
+    Args:
+        mllm: LLaVA.
+        edit_head: from visual tokens to the UNet's context.
+        vae: autoencoder with diffusers' interface; it is not trained.
+        unet: takes noisy latents and source latents side by side.
+        scheduler: the training noise schedule.
+        visual_token_ids: ids of `[IMG0]..[IMGN-1]`.
+        draws_per_pair: K; the language model costs more than the UNet, so one pass of it serves several
+            draws.
+        condition_dropout: rate of each kind of dropped condition.
+        diffusion_weight: weight of the denoising loss, 0.5 in the paper.
+        timestep_shift: see `mgie.diffusion.denoising_loss`.
+    """
+
+    def __init__(
+        self,
+        *,
+        mllm: LlavaForConditionalGeneration,
+        edit_head: EditHead,
+        vae: nn.Module,
+        unet: UNet2DConditionModel,
+        scheduler: DDPMScheduler,
+        visual_token_ids: list[int],
+        draws_per_pair: int = 1,
+        condition_dropout: float = 0.05,
+        diffusion_weight: float = 0.5,
+        timestep_shift: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.mllm, self.edit_head, self.vae, self.unet = mllm, edit_head, vae.requires_grad_(False), unet
+        self.scheduler, self.visual_token_ids = scheduler, visual_token_ids
+        self.draws_per_pair, self.condition_dropout = draws_per_pair, condition_dropout
+        self.diffusion_weight, self.timestep_shift = diffusion_weight, timestep_shift
+
+    def forward(self, batch: dict[str, Tensor], generator: Generator) -> dict[str, Tensor]:
+        """Returns the scalars `loss`, `lm_loss` and `diffusion_loss`.
+
+        Args:
+            batch: as `mgie.data.collate.EditCollator` makes it.
+            generator: CPU generator of everything random in the pass.
+        """
+        lm_loss, states = self.imagine(batch)
+        embeds = visual_token_embeds(self.mllm, self.visual_token_ids)
+        prompt_embeds = self.edit_head(states, embeds)
+        null_embeds = self.edit_head(torch.zeros_like(embeds), embeds)
+
+        latents, image_latents = encode_pair(self.vae, batch["source"], batch["target"], generator)
+        prompt_embeds, latents, image_latents = (
+            x.repeat_interleave(self.draws_per_pair, 0) for x in (prompt_embeds, latents, image_latents)
+        )
+        draw = torch.rand(len(latents), generator=generator)
+        prompt_embeds, image_latents = drop_conditions(
+            prompt_embeds, null_embeds, image_latents, draw, self.condition_dropout
+        )
+        diffusion_loss = denoising_loss(
+            self.unet, self.scheduler, latents, image_latents, prompt_embeds, generator, self.timestep_shift
+        )
+        loss = lm_loss + self.diffusion_weight * diffusion_loss
+        return {"loss": loss, "lm_loss": lm_loss.detach(), "diffusion_loss": diffusion_loss.detach()}
+
+    def imagine(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Returns the language model's loss (a scalar) and the states of the visual tokens (B, N, D)."""
+        output: Any = self.mllm(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            pixel_values=batch["pixel_values"],
+            labels=batch["labels"],
+            output_hidden_states=True,
+        )
+        num = len(self.visual_token_ids)
+        positions = visual_token_positions(batch["input_ids"], self.visual_token_ids[0], num)
+        return output.loss, visual_token_states(output.hidden_states[-1], positions, num)

@@ -1,0 +1,178 @@
+"""What training sees, and in which order."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mgie.config import DataConfig
+from mgie.data.dataset import PhotographDataset, RecordDataset, Sample, StepSampler, open_dataset
+from mgie.data.records import Record, write_records
+from mgie.errors import DataError, MGIEError
+from mgie.prompts import DESCRIBE
+
+SIZE = (48, 32)
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four photographs, three named, one held out."""
+    folder = tmp_path_factory.mktemp("photographs")
+    rows = []
+    for i, (width, height) in enumerate([(80, 60), (60, 90), (64, 64), (70, 50)]):
+        Image.fromarray(noise(i, width, height)).save(folder / f"{i}.png")
+        rows.append(
+            {"image": f"{i}.png", "names": ["cat", "tree"][: i % 3], "split": "test" if i == 3 else "train"}
+        )
+    rows[1]["captions"] = ["A cat sits still."]
+    (folder / "photographs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """A folder of two records; targets are the sources inverted."""
+    (tmp_path / "images").mkdir()
+    records = []
+    for i, (width, height) in enumerate([(90, 60), (64, 80)]):
+        source = noise(i, width, height)
+        Image.fromarray(source).save(tmp_path / "images" / f"{i}.png")
+        Image.fromarray(255 - source).save(tmp_path / "images" / f"{i}.t.png")
+        records.append(
+            Record(
+                id=str(i),
+                task="edit",
+                images=(f"images/{i}.png",),
+                target=f"images/{i}.t.png",
+                instruction="invert it",
+                expressive="All colours would be inverted." if i else None,
+            )
+        )
+    write_records(records, tmp_path)
+    return tmp_path
+
+
+def noise(seed: int, width: int, height: int) -> np.ndarray:
+    """Returns smooth noise (height, width, 3) uint8."""
+    coarse = np.random.default_rng(seed).integers(30, 225, (height // 8, width // 8, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def same(a: Sample, b: Sample) -> bool:
+    pictures = np.array_equal(a.source, b.source) and np.array_equal(a.target, b.target)
+    return (
+        pictures
+        and a.picture.tobytes() == b.picture.tobytes()
+        and (a.question, a.answer) == (b.question, b.answer)
+    )
+
+
+@pytest.mark.parametrize("describe_rate", [0.0, 0.5])
+def test_a_row_is_a_pure_function_of_its_index(photographs: Path, describe_rate: float):
+    config = DataConfig(photographs=str(photographs), describe_rate=describe_rate)
+    rows = [open_dataset(config, 3)[i, SIZE] for i in range(8)]
+    other = open_dataset(config, 3)
+    for i in reversed(range(8)):
+        assert same(other[i, SIZE], rows[i])
+        assert other.words(i) == (rows[i].question, rows[i].answer)
+    assert len({row.source.tobytes() for row in rows}) == 8
+    assert not same(open_dataset(config, 4)[0, SIZE], rows[0])
+
+
+def test_rows_are_as_a_stage_wants_them(photographs: Path):
+    dataset = PhotographDataset(DataConfig(photographs=str(photographs), families=["invert"]), 0)
+    for i in range(6):
+        row = dataset[i, SIZE]
+        assert row.source.shape == row.target.shape == (32, 48, 3)
+        assert row.source.dtype == row.target.dtype == np.float32
+        assert row.source.min() >= 0 and row.source.max() <= 1
+        assert abs(row.picture.width / row.picture.height - 1.5) < 0.05  # the vision tower sees the same crop
+        assert np.abs(row.target - row.source).mean() > 0.02
+        assert row.question.startswith("what will this image be like if '")
+        assert row.answer.endswith("[IMG7]")
+
+
+def test_described_pictures(photographs: Path):
+    dataset = PhotographDataset(DataConfig(photographs=str(photographs), describe_rate=1.0), 0)
+    rows = [dataset[i, SIZE] for i in range(12)]
+    assert {row.question for row in rows} == {DESCRIBE}
+    assert all("cat" in row.answer and "[IMG" not in row.answer for row in rows)
+    assert any("A cat sits still." in row.answer for row in rows)
+    assert all(np.array_equal(row.source, row.target) for row in rows)
+
+
+def test_held_out_photographs_stay_out(photographs: Path):
+    train = PhotographDataset(DataConfig(photographs=str(photographs)), 0)
+    test = PhotographDataset(DataConfig(photographs=str(photographs), split="test"), 0)
+    assert {p.path.name for p in train.photographs} == {"0.png", "1.png", "2.png"}
+    assert [p.path.name for p in test.photographs] == ["3.png"]
+
+
+def test_source_and_target_of_a_pair_are_cropped_alike(pairs: Path):
+    dataset = RecordDataset(DataConfig(records=str(pairs), crop=[0.4, 0.9]), 0)
+    rows = [dataset[i, SIZE] for i in range(10)]
+    for row in rows:
+        np.testing.assert_allclose(row.target, 1 - row.source, atol=0.02)
+        assert row.source.std() > 0.02
+    assert len({row.source.tobytes() for row in rows}) == 10
+
+
+def test_pairs_are_found_from_any_folder(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir("/")
+    for records in (pairs, pairs / "records.jsonl"):
+        dataset = RecordDataset(DataConfig(records=str(records)), 0)
+        answers = {dataset[i, SIZE].answer.partition(" [IMG")[0] for i in range(12)}
+        assert answers == {
+            "invert it",
+            "All colours would be inverted.",
+        }  # the instruction where nothing better is known
+
+
+def test_unequal_pairs_are_refused(pairs: Path):
+    for i in range(2):
+        Image.new("RGB", (50, 50)).save(pairs / "images" / f"{i}.t.png")
+    with pytest.raises(DataError, match="make them equal"):
+        RecordDataset(DataConfig(records=str(pairs)), 0)[0, SIZE]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"split": "validation"}, "no photographs of split 'validation'"),
+        ({"photographs": "nowhere"}, "nowhere"),
+        ({"families": ["tinge"]}, "tinge"),
+    ],
+)
+def test_what_cannot_be_learned_from(values: dict[str, Any], message: str, photographs: Path):
+    config = DataConfig(**{"photographs": str(photographs), **values})
+    with pytest.raises(MGIEError, match=message):
+        open_dataset(config, 0)[0, SIZE]
+
+
+def test_records_that_are_no_edits_are_refused(tmp_path: Path):
+    write_records([Record(id="0", task="generate", images=(), target="a.png", instruction="a cat")], tmp_path)
+    with pytest.raises(DataError, match="no edit records of split 'train'"):
+        RecordDataset(DataConfig(records=str(tmp_path)), 0)
+
+
+def test_processes_share_the_rows_out():
+    sizes = [(32, 32), (48, 32)]
+    ranks = [list(StepSampler(sizes, 5, 3, range(7), rank=r, world_size=2)) for r in range(2)]
+    alone = list(StepSampler(sizes, 5, 6, range(7)))
+    for batch, (first, second) in enumerate(zip(*ranks, strict=True)):
+        assert first + second == alone[batch]  # so two processes of 3 rows are one of 6
+        assert len({size for _, size in first + second}) == 1
+    indices = [index for rank in ranks for batch in rank for index, _ in batch]
+    assert sorted(indices) == list(range(42))
+    assert {size for batch in alone for _, size in batch} == set(sizes)
+
+
+def test_a_resumed_sampler_goes_on_where_it_was():
+    sizes = [(32, 32), (48, 32), (32, 48)]
+    whole = StepSampler(sizes, 1, 4, range(9), rank=1, world_size=3)
+    rest = StepSampler(sizes, 1, 4, range(4, 9), rank=1, world_size=3)
+    assert list(whole)[4:] == list(rest)
+    assert (len(whole), len(rest)) == (9, 5)

@@ -1,0 +1,160 @@
+"""MGIE as it is trained: what reaches what."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler
+from PIL import Image
+from torch import Generator, Tensor
+
+import mgie.models.mgie
+from mgie.data.collate import EditCollator
+from mgie.data.dataset import Sample
+from mgie.models.mgie import MGIE
+from mgie.models.mllm import visual_token_ids, visual_token_positions
+from mgie.pipeline import MGIEPipeline
+from mgie.prompts import answer, question
+
+Build = Callable[..., MGIE]
+
+
+def embeddings(module: MGIE) -> Tensor:
+    """Returns the word embeddings of the language model."""
+    table: Any = module.mllm.get_input_embeddings()
+    return table.weight
+
+
+@pytest.fixture
+def new_pipeline(pipeline_folder: Path) -> MGIEPipeline:
+    """The toy pipeline, to be changed at will."""
+    return MGIEPipeline.from_pretrained(pipeline_folder)
+
+
+@pytest.fixture
+def build(new_pipeline: MGIEPipeline) -> Build:
+    """Returns a function that builds a toy MGIE."""
+    parts = new_pipeline.components
+
+    def build(**changes: Any) -> MGIE:
+        return MGIE(
+            **{name: parts[name] for name in ("mllm", "edit_head", "vae", "unet")},
+            scheduler=DDPMScheduler(prediction_type="v_prediction"),
+            visual_token_ids=visual_token_ids(parts["processor"]),
+            **changes,
+        )
+
+    return build
+
+
+@pytest.fixture
+def batch(new_pipeline: MGIEPipeline) -> dict[str, Tensor]:
+    rng = np.random.default_rng(0)
+
+    def sample(words: str) -> Sample:
+        source = rng.random((32, 32, 3), dtype=np.float32)
+        picture = Image.fromarray((source * 255).astype(np.uint8))
+        return Sample(picture, source, 1 - source, question(words), answer(f"It would {words}."))
+
+    return EditCollator(new_pipeline.components["processor"])(
+        [sample("be red"), sample("turn blue and dark")]
+    )
+
+
+def test_losses_and_their_weight(build: Build, batch: dict[str, Tensor]):
+    for weight in (0.5, 2.0):
+        losses = build(diffusion_weight=weight)(batch, Generator().manual_seed(0))
+        torch.testing.assert_close(losses["loss"], losses["lm_loss"] + weight * losses["diffusion_loss"])
+        assert losses["loss"].requires_grad and not losses["lm_loss"].requires_grad
+
+
+def test_language_loss_is_the_cross_entropy_of_the_answers(build: Build, batch: dict[str, Tensor]):
+    module = build()
+    loss, _ = module.imagine(batch)
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
+    logits = module.mllm(**inputs).logits[:, :-1].flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(logits, batch["labels"][:, 1:].flatten())
+    torch.testing.assert_close(loss, expected)
+
+
+def test_states_are_of_the_last_layer_before_each_visual_token(build: Build, batch: dict[str, Tensor]):
+    module = build()
+    _, states = module.imagine(batch)
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
+    hidden = module.mllm(**inputs, output_hidden_states=True).hidden_states[-1]
+    for row, ids in enumerate(batch["input_ids"].tolist()):
+        first = ids.index(module.visual_token_ids[0])
+        torch.testing.assert_close(states[row], hidden[row, first - 1 : first + 7])
+    assert len(set(visual_token_positions(batch["input_ids"], module.visual_token_ids[0]).tolist())) == 2
+
+
+def test_denoising_alone_teaches_the_edit_head_and_the_language_model(build: Build, batch: dict[str, Tensor]):
+    module = build(condition_dropout=0.0)
+    lm_loss, states = module.imagine(batch)
+    module.imagine = lambda batch: (lm_loss.detach(), states)
+    module(batch, Generator().manual_seed(0))["loss"].backward()
+    layers = module.mllm.model.language_model.layers
+    for name, parameter in (
+        ("edit head", module.edit_head.llm2hid.weight),
+        ("queries", module.edit_head.query),
+        ("word embeddings", embeddings(module)),
+        ("first layer", layers[0].self_attn.v_proj.weight),
+        ("last layer", layers[-1].mlp.down_proj.weight),
+        ("projector", module.mllm.model.multi_modal_projector.linear_1.weight),
+        ("unet", module.unet.conv_in.weight),
+    ):
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+    assert module.mllm.lm_head.weight.grad is None  # only the language loss reaches it
+    assert all(p.grad is None for p in module.vae.parameters())
+    grad = embeddings(module).grad
+    assert grad is not None and grad[module.visual_token_ids].abs().amin(1).max() > 0
+
+
+def test_draws_repeat_rows_in_order_with_their_own_noise(
+    build: Build, batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[tuple[Tensor, ...]] = []
+
+    def loss(unet: Any, scheduler: Any, *tensors: Any) -> Tensor:
+        seen.append(tensors[:3])
+        return torch.zeros(())
+
+    monkeypatch.setattr(mgie.models.mgie, "denoising_loss", loss)
+    build(draws_per_pair=1, condition_dropout=0.0)(batch, Generator().manual_seed(0))
+    build(draws_per_pair=3, condition_dropout=0.0)(batch, Generator().manual_seed(0))
+    for once, thrice in zip(*seen, strict=True):
+        assert len(once) == 2 and len(thrice) == 6
+        torch.testing.assert_close(thrice, once[[0, 0, 0, 1, 1, 1]])
+
+
+def test_each_draw_drops_for_itself_and_null_replaces_text(
+    build: Build, batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[Tensor] = []
+    monkeypatch.setattr(
+        mgie.models.mgie,
+        "denoising_loss",
+        lambda u, s, latents, *conditions: seen.extend(conditions) or torch.zeros(()),
+    )
+    module = build(draws_per_pair=32, condition_dropout=1 / 3)
+    module(batch, Generator().manual_seed(0))
+    image_latents, prompt_embeds = seen[:2]
+    embeds = embeddings(module)[module.visual_token_ids][None]
+    null = module.edit_head(torch.zeros_like(embeds), embeds)
+    no_text = (prompt_embeds - null).abs().amax((1, 2)) < 1e-6
+    no_image = image_latents.abs().amax((1, 2, 3)) == 0
+    assert (no_text | no_image).all()  # at a rate of a third nothing is whole
+    for first in (0, 32):  # within the draws of one row all three cases occur
+        rows = slice(first, first + 32)
+        assert (no_text & no_image)[rows].any()
+        assert (no_text & ~no_image)[rows].any()
+        assert (~no_text & no_image)[rows].any()
+
+
+def test_everything_random_comes_from_the_generator(build: Build, batch: dict[str, Tensor]):
+    module = build(draws_per_pair=2)
+    losses = [module(batch, Generator().manual_seed(seed))["loss"].item() for seed in (3, 3, 4)]
+    assert losses[0] == losses[1] != losses[2]

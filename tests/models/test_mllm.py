@@ -1,0 +1,110 @@
+"""Dialogue, visual tokens, and where their states stand."""
+
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from transformers import LlavaForConditionalGeneration, LlavaProcessor
+
+from mgie.models.mllm import (
+    answer_text,
+    prompt_text,
+    visual_token_embeds,
+    visual_token_ids,
+    visual_token_positions,
+    visual_token_states,
+)
+from mgie.pipeline import MGIEPipeline
+from mgie.prompts import question, visual_tokens
+
+
+@pytest.fixture
+def processor(pipeline: MGIEPipeline) -> LlavaProcessor:
+    return pipeline.components["processor"]
+
+
+@pytest.fixture
+def mllm(pipeline: MGIEPipeline) -> LlavaForConditionalGeneration:
+    return pipeline.components["mllm"]
+
+
+def ask(processor: Any, picture: Image.Image) -> Any:
+    """Returns the model's inputs for one picture and a question."""
+    return processor(images=[picture], text=[prompt_text(processor, "what?")], return_tensors="pt")
+
+
+def reference_position(row: list[int], first_id: int, num: int) -> int:
+    """Returns where the states begin, as the original's code finds it."""
+    first = row.index(first_id) if first_id in row else len(row)
+    return max(0, min(first - 1, len(row) - 1 - num))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [5, 6, 7, 90, 91, 92, 93, 2],  # an answer as it should be
+        [90, 91, 92, 93, 2, 0, 0, 0],  # nothing before the visual tokens
+        [5, 6, 7, 8, 9, 10, 11, 2],  # no visual tokens
+        [5, 6, 7, 8, 9, 10, 90, 2],  # begun too late
+        [5, 90, 6, 90, 91, 92, 93, 2],  # the first one counts
+    ],
+)
+def test_positions(row: list[int]):
+    expected = reference_position(row, 90, 4)
+    batch = torch.tensor([row, [1, 1, 90, 91, 92, 93, 2, 0]])
+    assert visual_token_positions(batch, 90, 4).tolist() == [expected, 1]
+
+
+def test_states_are_those_that_predict_the_visual_tokens():
+    hidden = torch.arange(2 * 8 * 3).reshape(2, 8, 3).float()
+    states = visual_token_states(hidden, torch.tensor([2, 0]), 4)
+    assert torch.equal(states, torch.stack([hidden[0, 2:6], hidden[1, 0:4]]))
+
+
+def test_visual_tokens_are_one_id_each(processor: LlavaProcessor, mllm: LlavaForConditionalGeneration):
+    ids = visual_token_ids(processor)
+    assert len(set(ids)) == 8
+    assert [processor.tokenizer.decode(i) for i in ids] == visual_tokens()
+    embeds = visual_token_embeds(mllm, ids)
+    assert embeds.shape == (1, 8, 32)
+    table: Any = mllm.get_input_embeddings()
+    assert torch.equal(embeds[0, 3], table.weight[ids[3]])
+
+
+@pytest.mark.parametrize(
+    "words", ["The house would be red.", "  odd   blanks ", "caf\u00e9 \U0001f600 'quoted'", ""]
+)
+def test_prompt_and_answer_apart_are_the_ids_of_one_text(words: str, processor: LlavaProcessor):
+    prompt, answer = prompt_text(processor, question(words)), answer_text(processor, words)
+    whole, *parts = (
+        processor.tokenizer(text, add_special_tokens=False).input_ids
+        for text in (prompt + answer, prompt, answer)
+    )
+    assert whole == parts[0] + parts[1]
+    assert whole[-9:] == [*visual_token_ids(processor), processor.tokenizer.eos_token_id]
+    assert whole[0] == processor.tokenizer.bos_token_id and whole.count(whole[0]) == 1
+
+
+def test_any_text_survives_the_tokenizer(processor: LlavaProcessor):
+    text = "caf\u00e9 \u4f60\u597d \U0001f600\tx"
+    assert processor.tokenizer.decode(processor.tokenizer(text, add_special_tokens=False).input_ids) == text
+
+
+def test_the_picture_takes_as_many_places_as_it_has_patches(
+    processor: LlavaProcessor, mllm: LlavaForConditionalGeneration
+):
+    picture = Image.new("RGB", (50, 20), "red")
+    inputs = ask(processor, picture)
+    image_id = mllm.config.image_token_id
+    assert (inputs["input_ids"] == image_id).sum() == 4  # 32 pixels in patches of 16
+    assert inputs["pixel_values"].shape == (1, 3, 32, 32)
+
+
+@torch.no_grad()
+def test_the_model_sees_the_picture(processor: LlavaProcessor, mllm: LlavaForConditionalGeneration):
+    logits = []
+    for colour in ("red", "blue"):
+        inputs = ask(processor, Image.new("RGB", (32, 32), colour))
+        logits.append(mllm(**inputs).logits[0, -1])
+    assert not torch.allclose(logits[0], logits[1])

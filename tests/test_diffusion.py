@@ -1,0 +1,100 @@
+"""The denoising loss and its conditions, against formulas written out."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDPMScheduler
+from torch import Generator, Tensor, nn
+
+from mgie.diffusion import denoising_loss, drop_conditions, encode_pair
+from mgie.models.autoencoder import UnshuffleAutoencoder
+
+
+class Linear(nn.Module):
+    """Stands in for a UNet: an exact function of everything that goes in."""
+
+    def forward(self, sample: Tensor, timesteps: Tensor, context: Tensor) -> SimpleNamespace:
+        latents, image_latents = sample.chunk(2, dim=1)
+        shift = timesteps[:, None, None, None] / 1000 + context.mean((1, 2))[:, None, None, None]
+        return SimpleNamespace(sample=0.5 * latents - 0.25 * image_latents + shift)
+
+
+@pytest.mark.parametrize(
+    ("draw", "text_dropped", "image_dropped"),
+    [(0.02, True, False), (0.07, True, True), (0.12, False, True), (0.5, False, False)],
+)
+def test_which_condition_is_dropped(draw: float, text_dropped: bool, image_dropped: bool):
+    prompt, null, image = torch.ones(1, 2, 3), torch.full((1, 2, 3), -1.0), torch.ones(1, 4, 2, 2)
+    embeds, latents = drop_conditions(prompt, null, image, torch.tensor([draw]))
+    assert torch.equal(embeds, null if text_dropped else prompt)
+    assert torch.equal(latents, torch.zeros_like(image) if image_dropped else image)
+
+
+def test_shares_of_dropped_conditions():
+    draw = (torch.arange(2000) + 0.5) / 2000  # every share exactly, no chance in it
+    embeds, latents = drop_conditions(
+        torch.ones(2000, 1, 1), torch.zeros(1, 1, 1), torch.ones(2000, 1, 1, 1), draw, 0.05
+    )
+    no_text, no_image = embeds.flatten() == 0, latents.flatten() == 0
+    assert (no_text & ~no_image).sum() == 100
+    assert (no_text & no_image).sum() == 100
+    assert (~no_text & no_image).sum() == 100
+
+
+def test_no_dropout_leaves_everything():
+    prompt, image = torch.randn(3, 2, 4), torch.randn(3, 1, 2, 2)
+    embeds, latents = drop_conditions(
+        prompt, torch.zeros(1, 2, 4), image, torch.tensor([0.0, 0.01, 0.9]), 0.0
+    )
+    assert torch.equal(embeds, prompt) and torch.equal(latents, image)
+
+
+@pytest.mark.parametrize("timestep_shift", [1.0, 3.0])
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+def test_loss_is_the_formula(prediction_type: Any, timestep_shift: float):
+    scheduler = DDPMScheduler(prediction_type=prediction_type, rescale_betas_zero_snr=True)
+    draws = Generator().manual_seed(1)
+    latents, image_latents = (
+        torch.randn(3, 2, 4, 4, generator=draws),
+        torch.randn(3, 2, 4, 4, generator=draws),
+    )
+    embeds = torch.randn(3, 5, 6, generator=draws)
+    generator = Generator().manual_seed(7)
+    loss = denoising_loss(Linear(), scheduler, latents, image_latents, embeds, generator, timestep_shift)
+
+    same = Generator().manual_seed(7)
+    noise = torch.randn(3, 2, 4, 4, generator=same)
+    uniform = torch.rand(3, generator=same)
+    timesteps = (1000 * timestep_shift * uniform / (1 + (timestep_shift - 1) * uniform)).long()
+    alpha = scheduler.alphas_cumprod[timesteps].view(3, 1, 1, 1)
+    noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+    wanted = {
+        "epsilon": noise,
+        "v_prediction": alpha.sqrt() * noise - (1 - alpha).sqrt() * latents,
+        "sample": latents,
+    }[prediction_type]
+    shift = timesteps.view(3, 1, 1, 1) / 1000 + embeds.mean((1, 2)).view(3, 1, 1, 1)
+    expected = (0.5 * noisy - 0.25 * image_latents + shift - wanted).square().mean()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_loss_is_the_generators_alone():
+    scheduler = DDPMScheduler()
+    tensors = torch.randn(2, 2, 4, 4), torch.randn(2, 2, 4, 4), torch.randn(2, 5, 6)
+    losses = [denoising_loss(Linear(), scheduler, *tensors, Generator().manual_seed(s)) for s in (0, 0, 1)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_target_is_sampled_and_scaled_but_source_is_the_bare_mode():
+    vae = UnshuffleAutoencoder(
+        latent_channels=2, encoder_channels=8, decoder_channels=(8, 8), scaling_factor=3.0
+    )
+    source, target = torch.rand(2, 2, 3, 16, 16) * 2 - 1
+    latents, image_latents = encode_pair(vae, source, target, Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(image_latents, vae.encode(source).latent_dist.mode())
+        expected = 3 * vae.encode(target).latent_dist.sample(Generator().manual_seed(0))
+    torch.testing.assert_close(latents, expected)
+    assert not latents.requires_grad and not image_latents.requires_grad
