@@ -1,0 +1,610 @@
+"""The pipeline: photo and instruction in, expressive instruction and edited photo out.
+
+The steps are those of the figure: read, imagine, map, paint, return.
+"""
+
+import contextlib
+import inspect
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin, UNet2DConditionModel
+from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
+from torch import Generator, Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import LlavaForConditionalGeneration, LlavaProcessor
+from typing_extensions import Self
+
+from mgie.errors import CheckpointError, ConfigError
+from mgie.images import WorkingSize, open_image, resize, return_to_native
+from mgie.model_folder import INDEX_FILE, find_model_folder, read_json
+from mgie.models.edit_head import EditHead
+from mgie.models.loading import load_part, quiet_loading
+from mgie.models.mllm import (
+    answer_text,
+    prompt_text,
+    visual_token_embeds,
+    visual_token_ids,
+    visual_token_positions,
+    visual_token_states,
+)
+from mgie.prompts import NUM_VISUAL_TOKENS, checked_words, clean_expressive_instruction, question
+from mgie.sampling import Sampling, guide
+
+Picture = str | Path | Image.Image
+StepCallback = Callable[["MGIEPipeline", int, Any, dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Imagination:
+    """What the language model imagines of B edits; reusable with any seed, guidance or solver."""
+
+    expressive_instructions: list[str]
+    """B texts: what the edited pictures will look like."""
+    visual_token_states: Tensor
+    """(B, N, D), last hidden states at the visual tokens."""
+    prompt_embeds: Tensor
+    """(B, Q, C), the edit head's condition."""
+    negative_prompt_embeds: Tensor
+    """(B, Q, C), the null condition: the edit head of zero states."""
+
+    def __len__(self) -> int:
+        """Returns B."""
+        return len(self.expressive_instructions)
+
+
+@dataclass
+class MGIEPipelineOutput(BaseOutput):
+    """What a call of the pipeline returns."""
+
+    images: list[Any]
+    """One for each row: RGB pictures for `pil`, (H, W, 3) in [0, 1] for `np`, (3, H, W) in [0, 1] for `pt`,
+    scaled latents (c, h, w) for `latent`."""
+    expressive_instructions: list[str]
+    """One for each row; empty where `prompt_embeds` came from the caller."""
+    seconds: dict[str, float]
+    """Time of the steps `read`, `imagine`, `paint`, `decode` and `return`."""
+
+
+class MGIEPipeline(DiffusionPipeline):
+    """Edits photographs by instructions: MGIE (Fu et al., ICLR 2024).
+
+    Args:
+        mllm: language model that looks at the picture and writes expressive instruction and visual tokens.
+        processor: its tokenizer and image processor.
+        edit_head: from the states of the visual tokens to the UNet's context.
+        vae: autoencoder with diffusers' interface.
+        unet: takes noisy latents and source latents side by side.
+        scheduler: any of diffusers' solvers.
+        num_visual_tokens: number N of visual tokens.
+        working_size: arguments of `mgie.images.WorkingSize`.
+        num_inference_steps: the model's own number of denoising steps.
+        guidance_scale: the model's own weight of the words.
+        image_guidance_scale: the model's own weight of the source picture.
+    """
+
+    model_cpu_offload_seq = "mllm->edit_head->unet->vae"
+    _callback_tensor_inputs = ("latents", "image_latents", "prompt_embeds", "negative_prompt_embeds")
+
+    def __init__(
+        self,
+        mllm: LlavaForConditionalGeneration,
+        processor: LlavaProcessor,
+        edit_head: EditHead,
+        vae: ModelMixin,
+        unet: UNet2DConditionModel,
+        scheduler: SchedulerMixin,
+        num_visual_tokens: int = NUM_VISUAL_TOKENS,
+        working_size: dict[str, Any] | None = None,
+        num_inference_steps: int = 100,
+        guidance_scale: float = 7.5,
+        image_guidance_scale: float = 1.5,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            mllm=mllm, processor=processor, edit_head=edit_head, vae=vae, unet=unet, scheduler=scheduler
+        )
+        rule = WorkingSize(**(working_size or {"max_pixels": 512 * 512, "multiple": 8, "upscale": False}))
+        self.register_to_config(
+            num_visual_tokens=num_visual_tokens,
+            working_size={field.name: getattr(rule, field.name) for field in fields(rule)},
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            image_guidance_scale=image_guidance_scale,
+        )
+        self._working_size = rule
+        self._interrupt = False
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device_map: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Returns the pipeline of a built-in name, a folder, or a hub id; built-in names come first.
+
+        Args:
+            pretrained_model_name_or_path: for instance "mgie-tiny".
+            dtype: type of all weights, whatever the files hold.
+            device_map: a device, to load each part straight onto it; by default the CPU.
+            kwargs: parts or values of the configuration that replace the folder's own, as for any pipeline
+                of diffusers.
+
+        Raises:
+            CheckpointError: no such model, or a tensor of it is missing, unexpected, misshapen or not finite.
+        """
+        folder = find_model_folder(pretrained_model_name_or_path)
+        index = read_json(folder / INDEX_FILE)
+        parts = [name for name, entry in index.items() if isinstance(entry, list) and name not in kwargs]
+        with quiet_loading():
+            loaded = {name: load_part(folder, name, index[name], dtype, device_map) for name in parts}
+            try:
+                return super().from_pretrained(str(folder), **loaded, **kwargs)
+            except (TypeError, ValueError) as error:
+                raise CheckpointError(f"{folder / INDEX_FILE} describes no MGIE pipeline: {error}") from error
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether the remaining steps are skipped; a step callback may set `_interrupt`, as in diffusers."""
+        return self._interrupt
+
+    @torch.no_grad()
+    def encode_instruction(
+        self,
+        image: Picture | Sequence[Picture],
+        instruction: str | Sequence[str],
+        expressive_instruction: str | Sequence[str] | None = None,
+    ) -> Imagination:
+        """Returns what the language model imagines: the steps imagine and map.
+
+        Args:
+            image: B pictures or files; one alone goes with every instruction.
+            instruction: B instructions; one alone goes with every picture.
+            expressive_instruction: B texts to be taken as if the model had written them; then nothing is
+                generated.
+
+        Raises:
+            ConfigError: a text is empty, too long or holds a token of the model's own, or lists do not match.
+        """
+        pictures = [open_image(picture) for picture in _as_list(image)]
+        instructions = [_checked_words("instruction", text, self.processor) for text in _as_list(instruction)]
+        num = _common_length(image=pictures, instruction=instructions)
+        words = None
+        if expressive_instruction is not None:
+            texts = [clean_expressive_instruction(text) for text in _as_list(expressive_instruction)]
+            words = [_checked_words("expressive instruction", text, self.processor) for text in texts]
+            num = _common_length(image=pictures, instruction=instructions, expressive_instruction=words)
+            words = _repeated(words, num)
+        prompts, pixel_values = self._ask(_repeated(pictures, num), _repeated(instructions, num))
+        if words is None:
+            words, answers = self._write(prompts, pixel_values)
+        else:
+            answers = [self._answer_ids(text) for text in words]
+        rows = [torch.cat([prompt, answer]) for prompt, answer in zip(prompts, answers, strict=True)]
+        states = self._visual_token_states(rows, pixel_values)
+        return Imagination(words, states, *self._map(states))
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: Picture | Sequence[Picture],
+        instruction: str | Sequence[str] | None = None,
+        *,
+        expressive_instruction: str | Sequence[str] | None = None,
+        imagination: Imagination | None = None,
+        prompt_embeds: Tensor | None = None,
+        negative_prompt_embeds: Tensor | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        image_guidance_scale: float | None = None,
+        generator: Generator | Sequence[Generator] | None = None,
+        latents: Tensor | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        keep_native: bool = True,
+        output_type: Literal["pil", "np", "pt", "latent"] = "pil",
+        callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> MGIEPipelineOutput:
+        """Returns the edited pictures.
+
+        Lists of pictures, instructions, imaginations and generators are rows of a batch; what comes alone
+        goes with every row. So one imagination and several generators give several edits from one pass of
+        the language model.
+
+        Args:
+            image: pictures or files, of any size and mode.
+            instruction: what to do; not needed with `imagination` or `prompt_embeds`.
+            expressive_instruction: own words in place of the model's, see `encode_instruction`.
+            imagination: from `encode_instruction`.
+            prompt_embeds: (B, Q, C), in place of an imagination; needs `negative_prompt_embeds`.
+            negative_prompt_embeds: (B, Q, C).
+            num_inference_steps: denoising steps; None, here and below, is the model's own value.
+            guidance_scale: weight of the words; 1 or less switches all guidance off.
+            image_guidance_scale: weight of the source picture.
+            generator: one CPU generator for each row makes a row's result independent of its batch; a single
+                one draws for the rows in turn.
+            latents: (B, c, h, w) unit normal noise in place of the generator's.
+            height: working height, rounded down to the model's multiple; the picture is squeezed to it.
+            width: working width, likewise.
+            keep_native: whether the edit is carried back onto the original at its own size; otherwise the
+                bare decoded picture at working size is returned.
+            output_type: form of the pictures, see `MGIEPipelineOutput`; latents are at working size.
+            callback_on_step_end: called as `callback(pipeline, step, timestep, tensors)` after each step;
+                what it returns replaces the tensors. Pictures of one working size are painted together,
+                the sizes one after the other.
+            callback_on_step_end_tensor_inputs: names of these tensors: `latents`, `image_latents`,
+                `prompt_embeds`, `negative_prompt_embeds`.
+
+        Raises:
+            MGIEError: an argument or picture that cannot be used; the message says why.
+        """
+        if output_type not in ("pil", "np", "pt", "latent"):
+            raise ConfigError(f"output_type is {output_type!r}; expected 'pil', 'np', 'pt' or 'latent'")
+        for name in callback_on_step_end_tensor_inputs:
+            if name not in self._callback_tensor_inputs:
+                raise ConfigError(
+                    f"no tensor '{name}'; a step callback sees {', '.join(self._callback_tensor_inputs)}"
+                )
+        sampling = self._sampling(
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            image_guidance_scale=image_guidance_scale,
+        )
+        seconds: dict[str, float] = {}
+        # 1. Read.
+        with _timed(seconds, "read"):
+            pictures = [open_image(picture) for picture in _as_list(image)]
+        # 2. Imagine and map, once for all rows that share a picture and its words.
+        with _timed(seconds, "imagine"):
+            if imagination is None and prompt_embeds is None:
+                if instruction is None:
+                    raise ConfigError(
+                        "no instruction given; expected instruction, imagination or prompt_embeds"
+                    )
+                imagination = self.encode_instruction(pictures, instruction, expressive_instruction)
+            conditions = _conditions(imagination, prompt_embeds, negative_prompt_embeds)
+        rows = _rows(pictures, *conditions, generator, latents)
+        sizes = [self._fit(row.picture, height, width) for row in rows]
+        images: list[Any] = [None] * len(rows)
+        self._interrupt = False
+        for size in dict.fromkeys(sizes):
+            same = [i for i in range(len(rows)) if sizes[i] == size]
+            # 3. Paint all pictures of one working size together.
+            with _timed(seconds, "paint"):
+                tensors = self._prepare([rows[i] for i in same], size)
+                generators = [rows[i].generator for i in same] if generator is not None else None
+                painted = self._paint(
+                    tensors, sampling, generators, callback_on_step_end, callback_on_step_end_tensor_inputs
+                )
+            # 4. Return.
+            originals = [rows[i].picture for i in same]
+            image_latents = tensors["image_latents"]
+            edits = self._return(originals, image_latents, painted, keep_native, output_type, seconds)
+            for i, edit in zip(same, edits, strict=True):
+                images[i] = edit
+        self.maybe_free_model_hooks()
+        words = [row.words for row in rows]
+        return MGIEPipelineOutput(images=images, expressive_instructions=words, seconds=seconds)
+
+    def _sampling(self, **given: Any) -> Sampling:
+        """Returns the settings with the model's own in place of None."""
+        own = {name: self.config[name] for name in given}
+        sampling = Sampling(**own | {name: value for name, value in given.items() if value is not None})
+        most = self.scheduler.config["num_train_timesteps"]
+        if sampling.num_inference_steps > most:
+            raise ConfigError(
+                f"num_inference_steps is {sampling.num_inference_steps}; expected at most {most}"
+            )
+        return sampling
+
+    @property
+    def _visual_token_ids(self) -> list[int]:
+        return visual_token_ids(self.processor, self.config["num_visual_tokens"])
+
+    # imagine
+
+    def _ask(self, pictures: list[Image.Image], instructions: list[str]) -> tuple[list[Tensor], Tensor]:
+        """Returns B prompts, each (L,) token ids of its own length, and the pixel values (B, 3, S, S)."""
+        prompts = [prompt_text(self.processor, question(instruction)) for instruction in instructions]
+        inputs = self.processor(images=pictures, text=prompts, add_special_tokens=False)
+        pixel_values = torch.from_numpy(np.stack(inputs["pixel_values"]))
+        device = self._execution_device
+        ids = [torch.tensor(row, device=device) for row in inputs["input_ids"]]
+        return ids, pixel_values.to(device, self.mllm.dtype)
+
+    def _write(self, prompts: list[Tensor], pixel_values: Tensor) -> tuple[list[str], list[Tensor]]:
+        """Returns the B expressive instructions that the model writes, and the token ids of its answers.
+
+        Prompts of one length are answered together: nothing is padded, so a row does not depend on its batch.
+        """
+        tokenizer = self.processor.tokenizer
+        tokens = self._visual_token_ids
+        ends = [tokenizer.eos_token_id, tokens[0]]
+        written: dict[int, list[int]] = {}
+        for length in dict.fromkeys(map(len, prompts)):
+            same = [row for row, prompt in enumerate(prompts) if len(prompt) == length]
+            input_ids = torch.stack([prompts[row] for row in same])
+            output = self.mllm.generate(
+                input_ids=input_ids,
+                attention_mask=torch.ones_like(input_ids),
+                pixel_values=pixel_values[same],
+                eos_token_id=ends,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+            written |= dict(zip(same, output[:, length:].tolist(), strict=True))
+        words, answers = [], []
+        for _, ids in sorted(written.items()):
+            said = list(itertools.takewhile(lambda token: token not in ends, ids))
+            text = clean_expressive_instruction(tokenizer.decode(said, skip_special_tokens=True))
+            words.append(text)
+            if tokens[0] in ids:
+                answers.append(torch.tensor(said + tokens, device=pixel_values.device))
+            else:  # it ended, or ran out of tokens, without visual tokens: they follow its words all the same
+                answers.append(self._answer_ids(text))
+        return words, answers
+
+    def _answer_ids(self, expressive_instruction: str) -> Tensor:
+        """Returns the token ids (L,) of an answer with these words, tokenized as in training."""
+        text = answer_text(self.processor, expressive_instruction)
+        ids = self.processor.tokenizer(text, add_special_tokens=False).input_ids
+        return torch.tensor(ids, device=self._execution_device)
+
+    def _visual_token_states(self, rows: list[Tensor], pixel_values: Tensor) -> Tensor:
+        """Returns (B, N, D) from one pass over whole dialogues; padding on the right is never seen."""
+        tokens = self._visual_token_ids
+        input_ids = pad_sequence(rows, batch_first=True, padding_value=self.processor.tokenizer.pad_token_id)
+        lengths = torch.tensor([len(row) for row in rows], device=input_ids.device)
+        attention_mask = (torch.arange(input_ids.shape[1], device=input_ids.device) < lengths[:, None]).long()
+        output = self.mllm(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            pixel_values=pixel_values,
+            output_hidden_states=True,
+            logits_to_keep=1,
+        )
+        positions = visual_token_positions(input_ids, tokens[0], len(tokens))
+        return visual_token_states(output.hidden_states[-1], positions, len(tokens))
+
+    # map
+
+    def _map(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns `prompt_embeds` and `negative_prompt_embeds`, both (B, Q, C), from states (B, N, D)."""
+        tokens = self._visual_token_ids
+        embeds = visual_token_embeds(self.mllm, tokens).to(states.device, self.edit_head.dtype)
+        prompt_embeds = self.edit_head(states.to(embeds.dtype), embeds)
+        null = self.edit_head(torch.zeros_like(embeds), embeds)
+        return prompt_embeds, null.expand_as(prompt_embeds)
+
+    # paint
+
+    def _fit(self, original: Image.Image, height: int | None, width: int | None) -> tuple[int, int]:
+        """Returns the working (width, height): the rule's, or one given by hand, down to the multiple."""
+        if height is None and width is None:
+            return self._working_size.fit(*original.size)
+        multiple = self._working_size.multiple
+        if height is None or width is None or min(height, width) < multiple:
+            raise ConfigError(f"height, width are {height}, {width}; expected both, each {multiple} or more")
+        return width - width % multiple, height - height % multiple
+
+    def _encode(self, pictures: list[Image.Image], size: tuple[int, int]) -> Tensor:
+        """Returns the `image_latents` (B, c, h, w): mode and unscaled, see `mgie.diffusion.encode_pair`."""
+        pixels = np.stack([np.asarray(resize(picture, size), dtype=np.float32) for picture in pictures])
+        pixels = torch.from_numpy(pixels / 127.5 - 1).permute(0, 3, 1, 2)
+        encoded = self.vae.encode(pixels.to(self._execution_device, self.vae.dtype))
+        return (encoded.latent_dist.mode() if "latent_dist" in encoded else encoded.latents).float()
+
+    def _prepare(self, rows: "list[_Row]", size: tuple[int, int]) -> dict[str, Tensor]:
+        """Returns `latents` (unit normal), `image_latents`, `prompt_embeds` and `negative_prompt_embeds`."""
+        image_latents = self._encode([row.picture for row in rows], size)
+        device, shape = image_latents.device, image_latents.shape[1:]
+        noise = []
+        for row in rows:
+            if row.latents is None:
+                noise.append(randn_tensor(shape, generator=row.generator, device=device))
+            elif row.latents.shape != shape:
+                raise ConfigError(
+                    f"latents are {tuple(row.latents.shape)}; this picture needs {tuple(shape)}"
+                )
+            else:
+                noise.append(row.latents.to(image_latents))
+        return {
+            "latents": torch.stack(noise),
+            "image_latents": image_latents,
+            "prompt_embeds": torch.stack([row.prompt_embeds for row in rows]).to(device),
+            "negative_prompt_embeds": torch.stack([row.negative_prompt_embeds for row in rows]).to(device),
+        }
+
+    def _paint(
+        self,
+        tensors: dict[str, Tensor],
+        sampling: Sampling,
+        generators: list[Generator | None] | None,
+        callback: StepCallback | None,
+        callback_inputs: Sequence[str],
+    ) -> Tensor:
+        """Returns the edited latents (B, c, h, w), scaled, in fp32.
+
+        Args:
+            tensors: as `_prepare` gives them.
+            sampling: steps and guidance.
+            generators: one for each row, for the noise that some solvers add at each step.
+            callback: sees, and may replace, the tensors named in `callback_inputs` after each step.
+            callback_inputs: see `callback`.
+        """
+        self.scheduler.set_timesteps(sampling.num_inference_steps, device=tensors["latents"].device)
+        tensors["latents"] = tensors["latents"] * self.scheduler.init_noise_sigma
+        draws = "generator" in inspect.signature(self.scheduler.step).parameters
+        options = {"generator": generators} if draws else {}
+        progress_bar: Any = self.progress_bar
+        with progress_bar(total=len(self.scheduler.timesteps)) as bar:
+            for step, timestep in enumerate(self.scheduler.timesteps):
+                if self.interrupt:
+                    break
+                prediction = self._predict(tensors, timestep, sampling)
+                tensors["latents"] = self.scheduler.step(
+                    prediction, timestep, tensors["latents"], return_dict=False, **options
+                )[0]
+                if callback is not None:
+                    tensors |= callback(
+                        self, step, timestep, {name: tensors[name] for name in callback_inputs}
+                    )
+                bar.update()
+        return tensors["latents"]
+
+    def _predict(self, tensors: dict[str, Tensor], timestep: Tensor, sampling: Sampling) -> Tensor:
+        """Returns the UNet's guided prediction (B, c, h, w) in fp32; the arguments are those of `_paint`."""
+        image, text, null = (
+            tensors[name] for name in ("image_latents", "prompt_embeds", "negative_prompt_embeds")
+        )
+        conditions = [(image, text)]
+        if sampling.needs_image:
+            conditions.append((image, null))
+        if sampling.needs_uncond:
+            conditions.append((torch.zeros_like(image), null))
+        noisy = self.scheduler.scale_model_input(tensors["latents"], timestep)
+        sample = torch.cat([torch.cat([noisy, picture], dim=1) for picture, _ in conditions])
+        context = torch.cat([words for _, words in conditions])
+        output = self.unet(sample.to(self.unet.dtype), timestep, context.to(self.unet.dtype)).sample.float()
+        if not sampling.needs_image:
+            return output
+        noise_text, noise_image, *noise_uncond = output.chunk(len(conditions))
+        return guide(
+            noise_text,
+            noise_image,
+            noise_uncond[0] if noise_uncond else None,
+            sampling.guidance_scale,
+            sampling.image_guidance_scale,
+        )
+
+    # return
+
+    def _decode(self, latents: Tensor) -> np.ndarray:
+        """Returns pictures (B, H, W, 3) in [0, 1] from latents (B, c, h, w) that are not scaled."""
+        pixels = self.vae.decode(latents.to(self.vae.dtype)).sample.float()
+        return (pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+
+    def _return(
+        self,
+        originals: list[Image.Image],
+        image_latents: Tensor,
+        latents: Tensor,
+        keep_native: bool,
+        output_type: str,
+        seconds: dict[str, float],
+    ) -> list[Any]:
+        """Returns the edits as `output_type`; the way back needs the source through the same decoder."""
+        if output_type == "latent":
+            return list(latents)
+        with _timed(seconds, "decode"):
+            edits = self._decode(latents / self.vae.config.scaling_factor)
+            sources = self._decode(image_latents) if keep_native else edits
+        with _timed(seconds, "return"):
+            if keep_native:
+                pictures = map(return_to_native, originals, sources, edits)
+                edits = [np.asarray(picture, dtype=np.float32) / 255 for picture in pictures]
+            return [_as_type(edit, output_type) for edit in edits]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One edit of a batch."""
+
+    picture: Image.Image
+    words: str
+    prompt_embeds: Tensor
+    """(Q, C)."""
+    negative_prompt_embeds: Tensor
+    """(Q, C)."""
+    generator: Generator | None
+    latents: Tensor | None
+    """(c, h, w), unit normal."""
+
+
+def _rows(
+    pictures: list[Image.Image],
+    words: list[str],
+    prompt_embeds: Tensor,
+    negative_prompt_embeds: Tensor,
+    generator: Generator | Sequence[Generator] | None,
+    latents: Tensor | None,
+) -> list[_Row]:
+    """Returns the batch row by row; what comes alone goes with every row."""
+    generators = [generator] if generator is None or isinstance(generator, Generator) else list(generator)
+    noise = [None] if latents is None else list(latents)
+    num = _common_length(image=pictures, instruction=words, generator=generators, latents=noise)
+    columns = (pictures, words, list(prompt_embeds), list(negative_prompt_embeds), generators, noise)
+    return [_Row(*values) for values in zip(*(_repeated(column, num) for column in columns), strict=True)]
+
+
+def _as_type(pixels: np.ndarray, output_type: str) -> Image.Image | np.ndarray | Tensor:
+    """Returns a picture (H, W, 3) in [0, 1] in the form of `MGIEPipelineOutput.images`."""
+    if output_type == "pil":
+        return Image.fromarray((pixels * 255).round().astype(np.uint8))
+    return torch.from_numpy(pixels).permute(2, 0, 1) if output_type == "pt" else pixels
+
+
+def _conditions(
+    imagination: Imagination | None, prompt_embeds: Tensor | None, negative_prompt_embeds: Tensor | None
+) -> tuple[list[str], Tensor, Tensor]:
+    """Returns expressive instructions and both kinds of embeds, from whichever the caller gave."""
+    if prompt_embeds is None:
+        assert imagination is not None
+        return (
+            imagination.expressive_instructions,
+            imagination.prompt_embeds,
+            imagination.negative_prompt_embeds,
+        )
+    if imagination is not None:
+        raise ConfigError("got imagination and prompt_embeds; expected one of them: leave the other out")
+    if negative_prompt_embeds is None or negative_prompt_embeds.shape != prompt_embeds.shape:
+        shape = None if negative_prompt_embeds is None else tuple(negative_prompt_embeds.shape)
+        raise ConfigError(
+            f"negative_prompt_embeds are {shape}; expected {tuple(prompt_embeds.shape)}, as prompt_embeds"
+        )
+    return [""] * len(prompt_embeds), prompt_embeds, negative_prompt_embeds
+
+
+def _checked_words(name: str, text: str, processor: LlavaProcessor) -> str:
+    """Returns `text` without blanks around it; refuses what would break the dialogue with the model."""
+    text = checked_words(text, name)
+    for token in processor.tokenizer.get_added_vocab():
+        if token in text:
+            raise ConfigError(f"the {name} contains {token}, which the model keeps for itself; leave it out")
+    return text
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _common_length(**rows: Sequence[Any]) -> int:
+    """Returns the number of rows; lists of length one fit any."""
+    num = max(len(values) for values in rows.values())
+    if any(len(values) not in (1, num) for values in rows.values()):
+        counts = ", ".join(f"{len(values)} {name}" for name, values in rows.items())
+        raise ConfigError(f"got {counts}; expected as many of each, or one that goes with every row")
+    return num
+
+
+def _repeated(values: list[Any], num: int) -> list[Any]:
+    return values * num if len(values) == 1 else values
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    """Adds the time that the block takes to `seconds[step]`."""
+    start = time.perf_counter()
+    yield
+    seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - start
