@@ -1,0 +1,122 @@
+"""Stage `joint`: MGIE from end to end."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+from PIL import Image
+from transformers import LlavaForConditionalGeneration, LlavaProcessor
+
+from mgie.config import Part, TrainConfig
+from mgie.data.collate import EditCollator
+from mgie.data.dataset import open_dataset
+from mgie.errors import ConfigError
+from mgie.models.autoencoder import UnshuffleAutoencoder
+from mgie.models.edit_head import EditHead
+from mgie.models.mgie import MGIE
+from mgie.models.mllm import visual_token_ids
+from mgie.models.unet import widen_conv_in
+from mgie.pipeline import MGIEPipeline
+from mgie.training.stages.base import HELD_INDEX, Stage, grid
+from mgie.training.stages.language import load_mllm
+
+
+class JointStage(Stage):
+    """Trains language model, edit head and UNet together; saves a whole pipeline."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        parts = load_parts(config)
+        self.config = config
+        self.pipeline = MGIEPipeline(**parts, **config.model.defaults)
+        self.pipeline.set_progress_bar_config(disable=True)
+        self.module = MGIE(
+            mllm=parts["mllm"],
+            edit_head=parts["edit_head"],
+            vae=parts["vae"],
+            unet=parts["unet"],
+            scheduler=cast(DDPMScheduler, DDPMScheduler.from_config(parts["scheduler"].config)),
+            visual_token_ids=visual_token_ids(parts["processor"]),
+            draws_per_pair=config.draws_per_pair,
+            condition_dropout=config.condition_dropout,
+            diffusion_weight=config.diffusion_weight,
+            timestep_shift=config.timestep_shift,
+        )
+        self.module.mllm.model.vision_tower.requires_grad_(False)
+        self.dataset = open_dataset(config.data, config.seed)
+        self.collate = EditCollator(parts["processor"])
+
+    def save(self, folder: Path) -> None:
+        """Writes the whole pipeline and `mgie.json`, which says how it was trained."""
+        self.pipeline.save_pretrained(folder)
+        provenance = {"training_config": dataclasses.asdict(self.config)}
+        (folder / "mgie.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+
+    def picture(self) -> Image.Image:
+        """Returns six rows that training never reaches: source, exact target, and the bare decoded edit."""
+        width, height = self.config.data.sizes[0]
+        samples = [self.dataset[HELD_INDEX + i, (width, height)] for i in range(6)]
+        sources, targets = (
+            [Image.fromarray((getattr(s, name) * 255).round().astype("uint8")) for s in samples]
+            for name in ("source", "target")
+        )
+        instructions = [s.question.partition("'")[2].removesuffix("'") for s in samples]
+        generators = [torch.Generator().manual_seed(i) for i in range(6)]
+        edited = self.pipeline(sources, instructions, generator=generators, keep_native=False).images
+        return grid([sources, targets, [image.resize((width, height)) for image in edited]])
+
+
+def load_parts(config: TrainConfig) -> dict[str, Any]:
+    """Returns the components of the pipeline that the configuration describes, loaded or new, in fp32.
+
+    Raises:
+        ConfigError: if a part is neither named nor given by `model.pipeline`.
+    """
+    model = config.model
+    base: dict[str, Any] = {}
+    if model.pipeline is not None:
+        base = MGIEPipeline.from_pretrained(model.pipeline).components
+    processor: LlavaProcessor
+    mllm: LlavaForConditionalGeneration
+    if model.mllm is None and base:
+        mllm, processor = base["mllm"], base["processor"]
+    else:
+        mllm, processor = load_mllm(config)
+    vae = _part("vae", model.vae, base, UnshuffleAutoencoder)
+    width = mllm.get_input_embeddings().embedding_dim
+    edit_head = _part("edit_head", model.edit_head, base, EditHead, mllm_dim=width)
+    channels = vae.config.latent_channels
+    unet = _part(
+        "unet",
+        model.unet,
+        base,
+        UNet2DConditionModel,
+        in_channels=2 * channels,
+        out_channels=channels,
+        cross_attention_dim=edit_head.config.context_dim,
+    )
+    scheduler = base.get("scheduler")
+    if model.scheduler is not None:
+        scheduler = DPMSolverMultistepScheduler(**model.scheduler)
+    if scheduler is None:
+        raise ConfigError("model.scheduler is missing; give its arguments, or a model.pipeline that has one")
+    return {
+        "mllm": mllm,
+        "processor": processor,
+        "edit_head": edit_head,
+        "vae": vae,
+        "unet": widen_conv_in(unet, 2 * channels),
+        "scheduler": scheduler,
+    }
+
+
+def _part(name: str, part: Part, base: dict[str, Any], cls: Any, **sizes: Any) -> Any:
+    if isinstance(part, str):
+        return cls.from_pretrained(part, dtype=torch.float32)
+    if isinstance(part, dict):
+        return cls(**{**sizes, **part})
+    if name not in base:
+        raise ConfigError(f"model.{name} is missing; give a folder, sizes, or a model.pipeline that has it")
+    return base[name]

@@ -1,0 +1,84 @@
+"""Stage `language`: language model and projector learn to describe pictures and to word edits."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Generator, Tensor, nn
+from transformers import CLIPVisionModel, LlavaForConditionalGeneration, LlavaProcessor
+
+from mgie.config import TrainConfig
+from mgie.data.collate import EditCollator
+from mgie.data.dataset import PhotographDataset, RecordDataset, open_dataset
+from mgie.errors import ConfigError
+from mgie.models.mllm import build_mllm, build_processor, train_tokenizer
+from mgie.training.stages.base import HELD_INDEX, Stage, grid
+
+TOKENIZER_ROWS = 6_000
+"""Rows whose words the tokenizer is learned from."""
+
+
+class LanguageModelling(nn.Module):
+    """Loss of the language model alone."""
+
+    def __init__(self, mllm: LlavaForConditionalGeneration) -> None:
+        super().__init__()
+        self.mllm = mllm
+
+    def forward(self, batch: dict[str, Tensor], generator: Generator) -> dict[str, Tensor]:
+        """Returns `loss`, the cross-entropy of the answers."""
+        names = ("input_ids", "attention_mask", "pixel_values", "labels")
+        output: Any = self.mllm(**{name: batch[name] for name in names})
+        return {"loss": output.loss}
+
+
+class LanguageStage(Stage):
+    """Trains `mllm`, its vision tower frozen."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.dataset = open_dataset(config.data, config.seed)
+        self.mllm, self.processor = load_mllm(config, self.dataset)
+        self.mllm.model.vision_tower.requires_grad_(False)
+        self.module = LanguageModelling(self.mllm)
+        self.collate = EditCollator(self.processor)
+
+    def save(self, folder: Path) -> None:
+        """Writes `mllm` and `processor`."""
+        self.mllm.save_pretrained(folder / "mllm")
+        self.processor.save_pretrained(folder / "processor")
+
+    def picture(self) -> Image.Image:
+        """Returns the pictures of six rows that training never reaches."""
+        return grid([[self.dataset[HELD_INDEX + i, (128, 128)].picture.resize((128, 128)) for i in range(6)]])
+
+
+def load_mllm(
+    config: TrainConfig, dataset: PhotographDataset | RecordDataset | None = None
+) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
+    """Returns language model and processor of an earlier stage, or new ones with a newly learned tokenizer.
+
+    Raises:
+        ConfigError: if the configuration gives neither.
+    """
+    model = config.model
+    if model.mllm is not None:
+        folder = Path(model.mllm)
+        mllm = LlavaForConditionalGeneration.from_pretrained(folder / "mllm", dtype=torch.float32)
+        return mllm, LlavaProcessor.from_pretrained(folder / "processor", backend="pil")
+    if model.vision_tower is None or model.language_model is None:
+        raise ConfigError(
+            "give model.mllm (a folder), or model.vision_tower and model.language_model for a new one"
+        )
+    if isinstance(model.vision_tower, str):
+        tower = CLIPVisionModel.from_pretrained(model.vision_tower, dtype=torch.float32)
+        vision = tower.config.to_dict()
+    else:
+        tower, vision = None, model.vision_tower
+    rows = dataset or open_dataset(config.data, config.seed)
+    tokenizer = train_tokenizer((" ".join(rows.words(i)) for i in range(TOKENIZER_ROWS)), model.vocab_size)
+    processor = build_processor(tokenizer, vision["image_size"], vision["patch_size"])
+    mllm = build_mllm(processor, vision, model.language_model)
+    if tower is not None:
+        mllm.model.vision_tower.load_state_dict(tower.state_dict())
+    return mllm, processor

@@ -1,0 +1,232 @@
+"""The four stages on toy models and the sample photographs."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import mgie.training.stages.vision
+from mgie.config import TrainConfig
+from mgie.errors import ConfigError
+from mgie.models.autoencoder import UnshuffleAutoencoder
+from mgie.models.mgie import MGIE
+from mgie.pipeline import MGIEPipeline
+from mgie.training.loop import step_generator, train
+from mgie.training.stages import JointStage, LanguageStage, build_stage
+from mgie.training.stages.vision import Distillation
+
+Smoke = Callable[..., TrainConfig]
+
+
+class Teacher(nn.Module):
+    """Has the parts of EfficientNet-lite0 that the stage uses, at toy size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_stem, self._bn0 = nn.Conv2d(3, 320, 32, stride=32), nn.BatchNorm2d(320)
+        self._blocks = nn.ModuleList([nn.Identity()])
+        self._conv_head, self._bn1 = nn.Conv2d(320, 16, 1), nn.BatchNorm2d(16)
+        self._fc = nn.Linear(16, 1000)
+        self._swish = nn.SiLU()
+
+
+@pytest.fixture
+def teacher(monkeypatch: pytest.MonkeyPatch) -> Teacher:
+    torch.manual_seed(1)
+    teacher = Teacher()
+    monkeypatch.setattr(mgie.training.stages.vision, "load_teacher", lambda weights: teacher)
+    return teacher
+
+
+def losses(run: Path, name: str = "loss") -> list[float]:
+    return [json.loads(line)[name] for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def falls(values: list[float], last: int = 10) -> bool:
+    """Returns whether the last values are on average below the first."""
+    return sum(values[-last:]) < sum(values[:last])
+
+
+def batch_of(stage: Any, size: tuple[int, int] = (32, 32)) -> dict[str, Tensor]:
+    return stage.collate([stage.dataset[i, size] for i in range(4)])
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "vision", "language", "joint"])
+def test_all_that_is_trained_gets_gradients(name: str, smoke: Smoke, teacher: Teacher):
+    """Several processes wait for ever, or stop, for a parameter that no gradient reaches."""
+    stage = build_stage(smoke(stage=name, teacher="given"))
+    stage.module(batch_of(stage), step_generator(0, 0, 0))["loss"].backward()
+    lacking = [key for key, p in stage.module.named_parameters() if p.requires_grad and p.grad is None]
+    wrongly = [
+        key for key, p in stage.module.named_parameters() if not p.requires_grad and p.grad is not None
+    ]
+    assert not lacking and not wrongly
+
+
+def test_joint_training_learns_both(smoke: Smoke, tmp_path: Path):
+    pipeline = train(smoke(max_steps=50, save_every=50))
+    run = tmp_path / "run"
+    assert falls(losses(run, "lm_loss")) and falls(losses(run, "diffusion_loss"))
+    with Image.open(run / "samples" / "0000050.png") as grid:
+        assert grid.size == (6 * 36 - 4, 3 * 36 - 4)  # six columns of source, target and edit
+    pipe = MGIEPipeline.from_pretrained(pipeline)
+    pipe.set_progress_bar_config(disable=True)
+    photo = Image.new("RGB", (50, 40), (90, 60, 30))
+    out = pipe(photo, "make it red", generator=torch.Generator().manual_seed(0))
+    assert out.images[0].size == (50, 40)
+    provenance = json.loads((pipeline / "mgie.json").read_text())
+    assert provenance["training_config"]["max_steps"] == 50
+
+
+def test_joint_resume_is_bitwise(smoke: Smoke, tmp_path: Path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(smoke(output_dir=str(whole)))
+    train(smoke(output_dir=str(parts), max_steps=3))
+    train(smoke(output_dir=str(parts)))
+    files = [path.relative_to(whole) for path in sorted(whole.rglob("*")) if path.is_file()]
+    assert len([path for path in files if path.suffix == ".safetensors"]) == 5  # four parts, one checkpoint
+    unlike = [path for path in files if (whole / path).read_bytes() != (parts / path).read_bytes()]
+    # The log has speeds in it, the two files with the configuration the name of the folder.
+    allowed = {"log.jsonl", "config.yaml", "pipeline/mgie.json", "checkpoint/random_states_0.pkl"}
+    assert {str(path) for path in unlike} <= allowed
+    for name in ("loss", "lm_loss", "diffusion_loss", "grad_norm"):
+        assert losses(whole, name) == losses(parts, name)
+
+
+def test_settings_reach_the_joint_stage(smoke: Smoke):
+    stage = build_stage(
+        smoke(draws_per_pair=7, condition_dropout=0.1, diffusion_weight=0.25, timestep_shift=2.0)
+    )
+    assert isinstance(stage, JointStage) and isinstance(stage.module, MGIE)
+    assert stage.module.draws_per_pair == 7
+    assert stage.module.condition_dropout == 0.1
+    assert stage.module.diffusion_weight == 0.25
+    assert stage.module.timestep_shift == 2.0
+    assert stage.module.scheduler.config["prediction_type"] == "v_prediction"
+    assert stage.module.scheduler.config["rescale_betas_zero_snr"] is True
+    config = stage.pipeline.config
+    assert (config["num_inference_steps"], config["guidance_scale"]) == (2, 2.0)
+    assert config["working_size"]["max_pixels"] == 1024
+
+
+def test_only_what_should_be_is_trained(smoke: Smoke):
+    module = build_stage(smoke()).module
+    trained = {name.split(".")[0] for name, p in module.named_parameters() if p.requires_grad}
+    assert trained == {"mllm", "edit_head", "unet"}
+    assert not any(p.requires_grad for name, p in module.named_parameters() if "vision_tower" in name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model.unet": None}, r"model\.unet is missing"),
+        ({"model.scheduler": None}, r"model\.scheduler is missing"),
+        ({"model.language_model": None}, r"give model\.mllm"),
+        ({"stage": "autoencoder", "model.vae": None}, r"stage autoencoder needs model\.vae"),
+        ({"stage": "vision"}, "teacher"),
+    ],
+)
+def test_missing_parts_are_named(changes: dict[str, Any], message: str, smoke: Smoke):
+    with pytest.raises(ConfigError, match=message):
+        build_stage(smoke(**changes))
+
+
+def test_stages_build_upon_each_other(smoke: Smoke, teacher: Teacher, tmp_path: Path):
+    """Each stage from the folders of those before, then joint again from the whole pipeline."""
+    few = {"max_steps": 2, "save_every": 2, "ema_decay": 0}
+
+    def run(stage: str, **changes: Any) -> Path:
+        return train(smoke(stage=stage, output_dir=str(tmp_path / stage), **few, **changes))
+
+    vae = run("autoencoder") / "vae"
+    loaded = UnshuffleAutoencoder.from_pretrained(vae)
+    tower = run("vision", teacher="given") / "vision_tower"
+    changes = {"model.vision_tower": str(tower), "data.describe_rate": 0.5}
+    language = run("language", **changes)
+    stage = build_stage(smoke(stage="language", **changes))
+    assert isinstance(stage, LanguageStage)
+    parts = {
+        "model.vae": str(vae),
+        "model.mllm": str(language),
+        "model.vision_tower": None,
+        "model.language_model": None,
+    }
+    pipeline = MGIEPipeline.from_pretrained(run("joint", **parts))
+    for name, tensor in pipeline.vae.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name])  # frozen in joint training
+    towers = (m.model.vision_tower.state_dict() for m in (stage.mllm, pipeline.mllm))
+    assert all(torch.equal(a, b) for a, b in zip(*(tower.values() for tower in towers), strict=True))
+
+    again = smoke(
+        output_dir=str(tmp_path / "again"),
+        **few,
+        **{
+            f"model.{name}": None
+            for name in ("vae", "vision_tower", "language_model", "edit_head", "unet", "scheduler")
+        },
+        **{"model.pipeline": str(tmp_path / "joint" / "pipeline")},
+    )
+    tuned = build_stage(again)
+    assert isinstance(tuned, JointStage)
+    assert torch.equal(tuned.pipeline.unet.conv_in.weight, pipeline.unet.conv_in.weight)
+
+
+def test_autoencoder_learns_and_is_normalised(smoke: Smoke, tmp_path: Path):
+    pipeline = train(smoke(stage="autoencoder", max_steps=40, save_every=40, ema_decay=0))
+    assert falls(losses(tmp_path / "run"))
+    vae = UnshuffleAutoencoder.from_pretrained(pipeline / "vae")
+    stage = build_stage(smoke(stage="autoencoder"))
+    rows = [stage.dataset[2**40 + i, (128, 128)] for i in range(64)]
+    with torch.no_grad():
+        modes = vae.encode(stage.collate(rows)["source"]).latent_dist.mode()
+    assert (modes.std((0, 2, 3)) - 1).abs().max() < 0.5  # of other crops, so not exact
+    assert modes.mean((0, 2, 3)).abs().max() < 0.5
+
+
+def test_language_learns(smoke: Smoke, tmp_path: Path):
+    train(smoke(stage="language", max_steps=30, save_every=30, **{"data.describe_rate": 0.5}))
+    assert falls(losses(tmp_path / "run"))
+
+
+def test_vision_learns_from_its_teacher(smoke: Smoke, teacher: Teacher, tmp_path: Path):
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    train(smoke(stage="vision", teacher="given", max_steps=30, save_every=30))
+    assert falls(losses(tmp_path / "run")) and falls(losses(tmp_path / "run", "dense"))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
+
+
+def test_dense_features_are_learned_at_their_place(smoke: Smoke, teacher: Teacher):
+    stage = build_stage(smoke(stage="vision", teacher="given"))
+    assert isinstance(stage.module, Distillation)
+    dense, logits = stage.module.teach(torch.rand(2, 3, 32, 48) * 2 - 1)
+    assert dense.shape == (2, 320, 2, 3) and logits.shape == (2, 1000)
+
+
+def test_teacher_without_its_package(smoke: Smoke, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(ConfigError, match="needs the package efficientnet_lite_pytorch"):
+        build_stage(smoke(stage="vision", teacher="weights.pth"))
+
+
+@pytest.mark.parametrize("content", [None, b"no weights", "others"])
+def test_teacher_with_other_weights(
+    content: Any, smoke: Smoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    package = ModuleType("efficientnet_lite_pytorch")
+    vars(package)["EfficientNet"] = SimpleNamespace(from_name=lambda name: Teacher())
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", package)
+    weights = tmp_path / "weights.pth"
+    if content == "others":
+        torch.save({"weight": torch.ones(1)}, weights)
+    elif content is not None:
+        weights.write_bytes(content)
+    with pytest.raises(ConfigError, match="expected the weights of EfficientNet-lite0") as error:
+        build_stage(smoke(stage="vision", teacher=str(weights)))
+    assert "\n" not in str(error.value)
