@@ -1,0 +1,22 @@
+"""How good a model is: distances to exact targets, edit success, and how it behaves, as tables."""
+
+from mgie.evaluation.behaviour import check_behaviour
+from mgie.evaluation.metrics import Metrics, l1, load_metrics, sharpness, ssim
+from mgie.evaluation.suites import evaluate
+from mgie.evaluation.tables import Case, Evaluation, Finding, to_json, to_markdown, write_tables
+
+__all__ = [
+    "Case",
+    "Evaluation",
+    "Finding",
+    "Metrics",
+    "check_behaviour",
+    "evaluate",
+    "l1",
+    "load_metrics",
+    "sharpness",
+    "ssim",
+    "to_json",
+    "to_markdown",
+    "write_tables",
+]
