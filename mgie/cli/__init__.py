@@ -1,0 +1,71 @@
+"""The command line: `mgie COMMAND`, one file for each command. This floor alone reads arguments and prints.
+
+Nothing here imports torch before a command needs it: help, and a user's mistakes, are answered at once.
+"""
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from mgie.cli.data import app as data_app
+from mgie.cli.edit import edit
+from mgie.cli.evaluate import evaluate
+from mgie.cli.info import info
+from mgie.cli.train import train
+from mgie.errors import MGIEError
+
+app = typer.Typer(
+    name="mgie",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Edit photographs by instructions, with a language model that imagines the edit first.",
+)
+app.command()(edit)
+app.command()(info)
+app.command()(train)
+app.add_typer(data_app, name="data")
+app.command("eval")(evaluate)
+
+_QUIET = {
+    "DIFFUSERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code: 0, 2 for a user's mistake, 130 after Ctrl-C.
+
+    A mistake is one line on standard error, with `--debug` after its traceback.
+
+    Args:
+        arguments: the command and its arguments; by default those of this process.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if not debug:
+        warnings.simplefilter("ignore")
+    try:
+        return app(arguments or ["--help"], standalone_mode=False) or 0
+    except (KeyboardInterrupt, typer.Abort):
+        print("mgie: interrupted", file=sys.stderr)
+        return 130
+    except MGIEError as error:
+        if debug:
+            traceback.print_exc()
+        message = str(error)
+    except Exception as error:
+        # Typer's complaints about the arguments; their class is not where it was in each of its versions.
+        complaint: Any = getattr(error, "format_message", None)
+        if complaint is None:
+            raise
+        message = complaint()
+    print(f"mgie: {' '.join(message.split())}", file=sys.stderr)
+    return 2

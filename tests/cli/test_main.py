@@ -1,0 +1,40 @@
+import pytest
+import typer
+
+from mgie.cli import app, main
+
+OPTIONS = {
+    "edit": "image instruction output model seed num_images steps guidance_scale image_guidance_scale "
+    "expressive device dtype as_json timings debug",
+    "info": "model as_json debug",
+    "train": "config overrides debug",
+    "eval": "model data output limit batch_size seed suite lpips clip clip_architecture dino device dtype "
+    "json debug",
+    "data synth": "photographs output count seed families split requests debug",
+}
+
+
+def commands(group, prefix=""):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", " ".join(p.name for p in command.params if p.name != "help")
+
+
+def test_commands_and_their_options_are_relied_upon():
+    assert dict(commands(typer.main.get_command(app))) == OPTIONS
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["edit", "--help"], ["data", "--help"]])
+def test_help(arguments, capsys):
+    assert main(arguments) == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["nothing"], ["data"], ["--nothing"], ["data", "nothing"]])
+def test_unknown_commands_are_one_line(arguments, capsys):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("mgie: ")
