@@ -18,7 +18,7 @@ _KNOTS = np.arange(1, 24, dtype=np.float32) / 24
 """Grey values at which the tone curve of each channel may bend: enough to follow a posterised one."""
 _NUM_PLACED = 24
 """Weights of the whole-picture fit that belong to products of position (6) and affine colour (4)."""
-_SAMPLES = 1 << 14
+_SAMPLES = 1 << 13
 """Pixels that the whole-picture fit looks at."""
 _STRIP_PIXELS = 1 << 20
 """Pixels of the original that are in memory as float at one time."""
@@ -129,11 +129,13 @@ def _fit_whole(placed: Array, hinges: Array, change: Array) -> tuple[Array, Arra
     centre = np.exp(-8 * (placed[..., 3, 3] + placed[..., 5, 3])).reshape(-1)
     target = change.reshape(-1, 3)
     step = -(-len(target) // _SAMPLES)
-    features, target, centre = features[::step], target[::step], centre[::step]
+    # In double precision, so that rounding errors of the models do not grow into grey levels here.
+    features, target, centre = (x[::step].astype(np.float64) for x in (features, target, centre))
     unchanged = _trust(np.sqrt(np.mean(target**2, axis=1)))
     starts = {1.0: unchanged, 1.1: centre, 1.2: np.ones_like(centre)}  # a later start must fit clearly better
     fits = [(_fit_robustly(features, target, trust), handicap) for handicap, trust in starts.items()]
     (weights, _), _ = min(fits, key=lambda fit: fit[0][1] * fit[1])
+    weights = weights.astype(np.float32)
     return weights[:_NUM_PLACED].reshape(6, 4, 3), weights[_NUM_PLACED:]
 
 
@@ -149,8 +151,7 @@ def _fit_robustly(features: Array, target: Array, trust: Array) -> tuple[Array, 
         ridge[:_NUM_PLACED] = 2e-4 * stiffness
         ridge[:4] = 1e-5, 1e-5, 1e-5, 1e-9  # the affine transform of the whole picture is nearly free
         weighted = (features * (trust / trust.sum())[:, None]).T
-        normal = (weighted @ features).astype(np.float64) + np.diag(ridge)
-        weights = np.linalg.solve(normal, (weighted @ target).astype(np.float64)).astype(np.float32)
+        weights = np.linalg.solve(weighted @ features + np.diag(ridge), weighted @ target)
         error = np.sqrt(np.mean((target - features @ weights) ** 2, axis=1))
         trust = _trust(error)
     return weights, float(np.mean(error**4 / (error**4 + 0.06**4)))

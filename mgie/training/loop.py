@@ -49,7 +49,7 @@ def train(config: TrainConfig, report: Report | None = None) -> Path:
     schedule = build_schedule(optimizer, config)
     trained = [p for p in stage.module.parameters() if p.requires_grad]
     ema = (
-        EMAModel(trained, decay=config.ema_decay, use_ema_warmup=True, power=0.75)
+        EMAModel(trained, decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
         if config.ema_decay
         else None
     )
