@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from mgie.config import TrainConfig, dump_config
 from mgie.data.dataset import StepSampler
 from mgie.errors import CheckpointError, TrainingError
+from mgie.images import save_image
 from mgie.training.optim import build_optimizer, build_schedule
 from mgie.training.stages import Stage, build_stage
 
@@ -234,7 +235,7 @@ def _save_pipeline(accelerator: Accelerator, stage: Stage, run: Path) -> None:
 
 def _save_picture(stage: Stage, folder: Path, step: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    stage.picture().save(folder / f"{step:07d}.png")
+    save_image(stage.picture(), folder / f"{step:07d}.png")
 
 
 def _log(
@@ -243,15 +244,15 @@ def _log(
     if not accelerator.is_main_process:
         return
     row = {"step": step, **{name: round(value, 6) for name, value in figures.items()}}
-    with (run / "log.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    _write(run / "log.jsonl", json.dumps(row) + "\n", mode="a")
     if report is not None:
         report(step, figures)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, mode: str = "w") -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}; choose another output_dir") from error

@@ -192,6 +192,13 @@ def test_a_full_disk_leaves_the_old_pipeline(toy: Toy, tmp_path: Path, monkeypat
     assert not list(tmp_path.glob("*.new"))
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "log.jsonl"])
+def test_a_file_of_the_run_that_cannot_be_written_is_one_line(toy: Toy, tmp_path: Path, name: str):
+    (tmp_path / name).mkdir()
+    with pytest.raises(CheckpointError, match=f"cannot write .*{name}: .*; choose another output_dir"):
+        train(toy_config(tmp_path))
+
+
 def test_a_damaged_checkpoint_is_named(toy: Toy, tmp_path: Path):
     train(toy_config(tmp_path, max_steps=2))
     (tmp_path / "checkpoint" / "model.safetensors").write_bytes(b"damaged")
