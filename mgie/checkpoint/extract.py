@@ -39,6 +39,8 @@ def export_pipeline(
     try:
         shutil.rmtree(new, ignore_errors=True)
         pipeline.save_pretrained(new)
+        for path in (new / INDEX_FILE, *new.glob("*/config.json")):
+            _forget_origin(path)
         files = sorted(path for path in new.rglob("*") if path.is_file())
         sha256 = {path.relative_to(new).as_posix(): _sha256(path) for path in files}
         values = {**provenance, "dtype": str(dtype).removeprefix("torch."), "sha256": sha256}
@@ -62,6 +64,16 @@ def _cast(pipeline: MGIEPipeline, dtype: torch.dtype) -> None:
                 raise CheckpointError(
                     f"{name}: tensor '{key}' is too large for {dtype}; take torch.bfloat16 or float32"
                 )
+
+
+def _forget_origin(path: Path) -> None:
+    """Takes out of a JSON file where parts were loaded from, which are folders of one machine."""
+
+    def without_origin(values: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in values.items() if key != "_name_or_path"}
+
+    values = json.loads(path.read_text("utf-8"), object_hook=without_origin)
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def _sha256(path: Path) -> str:

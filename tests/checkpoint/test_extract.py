@@ -33,6 +33,8 @@ def test_a_half_precision_model_with_its_provenance(
         assert all(torch.equal(tensor.half().float(), b[key]) for key, tensor in a.items())
     assert loaded.config["num_inference_steps"] == pipeline.config["num_inference_steps"]
 
+    texts = [path.read_text("utf-8") for path in out.rglob("*.json")]
+    assert not any(str(pipeline_folder) in text or "_name_or_path" in text for text in texts)
     provenance = json.loads((out / "mgie.json").read_text())
     assert (provenance["licence"], provenance["data"], provenance["dtype"]) == ("CC0", ["a", "b"], "float16")
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
