@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes mgie-tiny from raw photographs: two to three hours on two CPU cores. An interrupted run goes on where it was.
+# Makes mgie-tiny from raw photographs: the better part of a day on two CPU cores. An interrupted run goes on where it was.
 #
 #   train/mgie_tiny.sh DATA TEACHER OUT
 #
@@ -28,7 +28,7 @@ stage language --set "data.requests=$photographs/requests.jsonl" \
 stage joint --set "data.requests=$photographs/requests.jsonl" \
     --set "model.vae=$out/autoencoder/pipeline/vae" --set "model.mllm=$out/language/pipeline"
 
-python train/export_model.py "$out/joint" "$out/mgie-tiny" --licence Apache-2.0 \
+python train/export_model.py "$out/joint" "$out/mgie-tiny" --licence "CC-BY-NC-4.0 (some of the photographs are for research only)" \
     --data "made edits (mgie.data.synth) of the photographs in $(basename "$data")" \
     --data "real people's requests in $(basename "$data")/instructions" \
     --data "features of EfficientNet-lite0, trained on ImageNet (stage vision)"
