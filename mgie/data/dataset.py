@@ -6,7 +6,6 @@ resumed run repeat the original bit for bit.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from mgie.config import DataConfig
 from mgie.data.photographs import Photograph, read_photographs
-from mgie.data.records import Record, read_records
+from mgie.data.records import Record, folder_of, read_records
 from mgie.data.synth import MadeEdit, Pixels, Requests, make_edit
 from mgie.errors import DataError
 from mgie.images import open_image
@@ -100,7 +99,7 @@ class RecordDataset(Dataset[Sample]):
         """
         assert config.records is not None
         self.config, self.seed = config, seed
-        self.folder = Path(config.records) if Path(config.records).is_dir() else Path(config.records).parent
+        self.folder = folder_of(config.records)
         self.records: list[Record] = [
             r
             for r in read_records(config.records)

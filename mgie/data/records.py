@@ -57,8 +57,7 @@ def read_records(path: str | Path) -> list[Record]:
     Raises:
         DataError: if there is no such file, or a line is not a record; the message names the line.
     """
-    file = Path(path)
-    file = file / RECORDS_FILE if file.is_dir() else file
+    file = _file_of(path)
     records: list[Record] = []
     line_of: dict[str, int] = {}
     for number, row in read_json_lines(file):
@@ -72,6 +71,11 @@ def read_records(path: str | Path) -> list[Record]:
     return records
 
 
+def folder_of(path: str | Path) -> Path:
+    """Returns the folder that the paths in a dataset's records start from; `path` as in `read_records`."""
+    return _file_of(path).parent
+
+
 def write_records(records: Iterable[Record], path: str | Path) -> Path:
     """Writes records, the whole file or none of it, and returns the file's path.
 
@@ -82,8 +86,7 @@ def write_records(records: Iterable[Record], path: str | Path) -> Path:
     Raises:
         DataError: if the file cannot be written.
     """
-    file = Path(path)
-    file = file / RECORDS_FILE if file.is_dir() else file
+    file = _file_of(path)
     write_json_lines((dataclasses.asdict(record) for record in records), file)
     return file
 
@@ -127,6 +130,11 @@ def write_json_lines(rows: Iterable[dict[str, Any]], file: Path) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _file_of(path: str | Path) -> Path:
+    file = Path(path)
+    return file / RECORDS_FILE if file.is_dir() else file
 
 
 def _as_object(line: str, where: str) -> dict[str, Any]:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from mgie.data.records import folder_of
 from mgie.data.synth import MadeEdit
 from mgie.data.synth.measure import correlation
 from mgie.evaluation.metrics import sharpness
-from mgie.evaluation.suites import Progress, as_pixels, edit_records, folder_of
+from mgie.evaluation.suites import Progress, as_pixels, edit_records
 from mgie.evaluation.tables import Finding
 from mgie.images import open_image
 from mgie.pipeline import MGIEPipeline

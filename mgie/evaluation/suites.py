@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mgie.data.records import Record, read_records
+from mgie.data.records import Record, folder_of, read_records
 from mgie.data.synth import MadeEdit, Pixels
 from mgie.errors import DataError
 from mgie.evaluation.metrics import Metrics
@@ -88,11 +88,6 @@ def edit_records(data: str | Path) -> list[Record]:
             len(records),
         )
     return edits
-
-
-def folder_of(data: str | Path) -> Path:
-    """Returns the folder that the paths of a dataset's records start from."""
-    return Path(data) if Path(data).is_dir() else Path(data).parent
 
 
 def as_pixels(picture: Image.Image) -> Pixels:
