@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from diffusers.utils import logging as diffusers_logging
 from torch import nn
+from transformers import LlavaProcessor
 from transformers.utils import logging as transformers_logging
 
 from mgie.errors import CheckpointError
@@ -37,11 +38,44 @@ def load_part(
         raise CheckpointError(f"{folder} names {entry} for '{name}'; expected a class that mgie knows")
     try:
         part_class: Any = getattr(importlib.import_module(str(library)), str(class_name))
-        if name == "processor":  # the PIL backend, so that an installed torchvision changes no number
-            return part_class.from_pretrained(where, backend="pil", local_files_only=True)
-        if name == "scheduler":
+    except (ImportError, AttributeError) as error:
+        raise CheckpointError(
+            f"{folder} names {entry} for '{name}'; expected a class that mgie knows"
+        ) from error
+    if name == "processor":
+        return load_processor(where, part_class)
+    if name == "scheduler":
+        with _readable(where):
             return part_class.from_pretrained(where, local_files_only=True)
-        model, info = part_class.from_pretrained(
+    return load_model(where, part_class, dtype, device_map)
+
+
+def load_processor(where: Path, processor_class: Any = LlavaProcessor) -> Any:
+    """Returns the processor in a folder, with the PIL backend: an installed torchvision changes no number.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    with _readable(where):
+        return processor_class.from_pretrained(where, backend="pil", local_files_only=True)
+
+
+def load_model(
+    where: Path, model_class: Any, dtype: torch.dtype = torch.float32, device_map: str | None = None
+) -> Any:
+    """Returns the model in a folder.
+
+    Args:
+        where: the folder, with `config.json` and safetensors.
+        model_class: a class of diffusers, transformers or `mgie.models`.
+        dtype: type of all weights, whatever the files hold.
+        device_map: a device, to load straight onto it; None is the CPU.
+
+    Raises:
+        CheckpointError: it cannot be read, or a tensor is missing, unexpected, misshapen or not finite.
+    """
+    with _readable(where):
+        model, info = model_class.from_pretrained(
             where,
             dtype=dtype,
             device_map=device_map,
@@ -50,11 +84,20 @@ def load_part(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are reported below, by name
         )
+    _check_tensors(where, model, info)
+    return model
+
+
+@contextlib.contextmanager
+def _readable(where: Path) -> Iterator[None]:
+    """Turns whatever goes wrong while a part is read into one line."""
+    try:
+        if not where.is_dir():
+            raise FileNotFoundError("there is no such folder")
+        yield
     except Exception as error:  # each library has errors of its own for damaged files
         reason = " ".join(str(error).split())
         raise CheckpointError(f"cannot load {where}: {reason}; copy the model again, whole") from error
-    _check_tensors(where, model, info)
-    return model
 
 
 @contextlib.contextmanager

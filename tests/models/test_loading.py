@@ -72,7 +72,7 @@ def test_a_missing_part_is_named(folder):
     ("entry", "message"),
     [
         (["os", "system"], "os"),
-        (["diffusers", "NoSuchModel"], "cannot load"),
+        (["diffusers", "NoSuchModel"], "expected a class"),
         (["diffusers"], "expected a class"),
     ],
 )

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import mgie.training.stages.vision
 from mgie.config import TrainConfig
-from mgie.errors import ConfigError
+from mgie.errors import CheckpointError, ConfigError
 from mgie.models.autoencoder import UnshuffleAutoencoder
 from mgie.models.mgie import MGIE
 from mgie.pipeline import MGIEPipeline
@@ -121,6 +122,20 @@ def test_only_what_should_be_is_trained(smoke: Smoke):
     trained = {name.split(".")[0] for name, p in module.named_parameters() if p.requires_grad}
     assert trained == {"mllm", "edit_head", "unet"}
     assert not any(p.requires_grad for name, p in module.named_parameters() if "vision_tower" in name)
+
+
+@pytest.mark.parametrize("stage", ["autoencoder", "joint"])
+def test_a_part_that_lacks_a_tensor_is_refused(stage: str, smoke: Smoke, tmp_path: Path):
+    folder = tmp_path / "vae"
+    UnshuffleAutoencoder(latent_channels=2, encoder_channels=8, decoder_channels=(8, 8)).save_pretrained(
+        folder
+    )
+    file = next(folder.glob("*.safetensors"))
+    tensors = load_file(file)
+    lost = tensors.popitem()[0]
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=f"vae: tensor '{lost}' is missing"):
+        build_stage(smoke(stage=stage, **{"model.vae": str(folder)}))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from mgie.data.collate import collate_pictures, to_tensor
 from mgie.data.dataset import open_dataset
 from mgie.errors import ConfigError
 from mgie.models.autoencoder import UnshuffleAutoencoder
+from mgie.models.loading import load_model
 from mgie.training.stages.base import HELD_INDEX, Stage, grid, to_images
 
 KL_WEIGHT = 2e-4
@@ -48,7 +49,7 @@ class AutoencoderStage(Stage):
         if part is None:
             raise ConfigError("stage autoencoder needs model.vae: a folder, or the sizes of a new one")
         vae: Any = (
-            UnshuffleAutoencoder.from_pretrained(part)
+            load_model(Path(part), UnshuffleAutoencoder)
             if isinstance(part, str)
             else UnshuffleAutoencoder(**part)
         )

@@ -16,6 +16,7 @@ from mgie.data.dataset import open_dataset
 from mgie.errors import ConfigError
 from mgie.models.autoencoder import UnshuffleAutoencoder
 from mgie.models.edit_head import EditHead
+from mgie.models.loading import load_model
 from mgie.models.mgie import MGIE
 from mgie.models.mllm import visual_token_ids
 from mgie.models.unet import widen_conv_in
@@ -114,7 +115,7 @@ def load_parts(config: TrainConfig) -> dict[str, Any]:
 
 def _part(name: str, part: Part, base: dict[str, Any], cls: Any, **sizes: Any) -> Any:
     if isinstance(part, str):
-        return cls.from_pretrained(part, dtype=torch.float32)
+        return load_model(Path(part), cls)
     if isinstance(part, dict):
         return cls(**{**sizes, **part})
     if name not in base:

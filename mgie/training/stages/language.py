@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Generator, Tensor, nn
 from transformers import CLIPVisionModel, LlavaForConditionalGeneration, LlavaProcessor
@@ -12,6 +11,7 @@ from mgie.config import TrainConfig
 from mgie.data.collate import EditCollator
 from mgie.data.dataset import PhotographDataset, RecordDataset, open_dataset
 from mgie.errors import ConfigError
+from mgie.models.loading import load_model, load_processor
 from mgie.models.mllm import build_mllm, build_processor, train_tokenizer
 from mgie.training.stages.base import HELD_INDEX, Stage, grid
 
@@ -64,14 +64,15 @@ def load_mllm(
     model = config.model
     if model.mllm is not None:
         folder = Path(model.mllm)
-        mllm = LlavaForConditionalGeneration.from_pretrained(folder / "mllm", dtype=torch.float32)
-        return mllm, LlavaProcessor.from_pretrained(folder / "processor", backend="pil")
+        return load_model(folder / "mllm", LlavaForConditionalGeneration), load_processor(
+            folder / "processor"
+        )
     if model.vision_tower is None or model.language_model is None:
         raise ConfigError(
             "give model.mllm (a folder), or model.vision_tower and model.language_model for a new one"
         )
     if isinstance(model.vision_tower, str):
-        tower = CLIPVisionModel.from_pretrained(model.vision_tower, dtype=torch.float32)
+        tower = load_model(Path(model.vision_tower), CLIPVisionModel)
         vision = tower.config.to_dict()
     else:
         tower, vision = None, model.vision_tower

@@ -27,6 +27,7 @@ from mgie.data.dataset import Key
 from mgie.data.photographs import read_photographs
 from mgie.data.synth import Pixels
 from mgie.errors import ConfigError
+from mgie.models.loading import load_model
 from mgie.training.stages.base import HELD_INDEX, Stage, grid, to_images
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -158,7 +159,7 @@ class VisionStage(Stage):
                 "stage vision needs model.vision_tower (a folder, or sizes) and teacher (a weight file)"
             )
         self.vision_tower = (
-            CLIPVisionModel.from_pretrained(part, dtype=torch.float32)
+            load_model(Path(part), CLIPVisionModel)
             if isinstance(part, str)
             else CLIPVisionModel(CLIPVisionConfig(**part))
         )
