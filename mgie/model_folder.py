@@ -1,12 +1,15 @@
-"""Where a model is found by its name, and what its folder says about itself, without torch."""
+"""Where a model is found by its name, what its folder says about itself, and how it is written; no torch."""
 
+import contextlib
 import importlib.resources
 import json
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mgie.errors import CheckpointError
+from mgie.errors import CheckpointError, MGIEError
 
 BUILT_IN_MODELS = ("mgie-tiny",)
 """Names of the models that come with the package."""
@@ -60,6 +63,37 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} holds {type(values).__name__}; expected a JSON object")
     return values
+
+
+@contextlib.contextmanager
+def replaced_folder(folder: Path, *, main: bool = True) -> Iterator[Path]:
+    """Gives a new folder beside `folder`, which takes its place when the block ends, whole or not at all.
+
+    Args:
+        folder: what to write; an older one stays until the new one stands.
+        main: whether this process makes, moves and removes folders; the others of a group only write into
+            the new one.
+
+    Raises:
+        CheckpointError: something could not be written, the disk being full for instance.
+    """
+    new = folder.with_name(f"{folder.name}.new")
+    try:
+        if main:
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+        yield new
+        if main:
+            shutil.rmtree(folder, ignore_errors=True)
+            new.rename(folder)
+    except Exception as error:  # torch and safetensors raise their own kinds for a full disk
+        shutil.rmtree(new, ignore_errors=True)
+        if isinstance(error, MGIEError):
+            raise
+        reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"cannot write {folder}: {reason}; choose a writable place that has room"
+        ) from error
 
 
 def _find_built_in(name: str) -> Path:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import nn
 
 from mgie.errors import CheckpointError
-from mgie.model_folder import INDEX_FILE, PROVENANCE_FILE
+from mgie.model_folder import INDEX_FILE, PROVENANCE_FILE, replaced_folder
 from mgie.pipeline import MGIEPipeline
 
 
@@ -35,9 +34,7 @@ def export_pipeline(
         raise CheckpointError(f"{out} exists and is not a model folder; choose another one")
     pipeline = MGIEPipeline.from_pretrained(source)
     _cast(pipeline, dtype)
-    new = out.with_name(f"{out.name}.new")
-    try:
-        shutil.rmtree(new, ignore_errors=True)
+    with replaced_folder(out) as new:
         pipeline.save_pretrained(new)
         for path in (new / INDEX_FILE, *new.glob("*/config.json")):
             _forget_origin(path)
@@ -45,13 +42,6 @@ def export_pipeline(
         sha256 = {path.relative_to(new).as_posix(): _sha256(path) for path in files}
         values = {**provenance, "dtype": str(dtype).removeprefix("torch."), "sha256": sha256}
         (new / PROVENANCE_FILE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        shutil.rmtree(out, ignore_errors=True)
-        new.rename(out)
-    except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
-        raise CheckpointError(
-            f"cannot write the model {out}: {error.strerror or error}; choose a writable folder that has room"
-        ) from error
     return out
 
 

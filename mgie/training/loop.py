@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from mgie.config import TrainConfig, dump_config
 from mgie.data.dataset import StepSampler
 from mgie.errors import CheckpointError, TrainingError
 from mgie.images import save_image
+from mgie.model_folder import replaced_folder
 from mgie.training.optim import build_optimizer, build_schedule
 from mgie.training.stages import Stage, build_stage
 
@@ -183,24 +183,12 @@ def save_checkpoint(accelerator: Accelerator, run: Path, step: int) -> None:
         CheckpointError: if it could not be written in whole, the disk being full for instance; the old one
         stays.
     """
-    new, final = run / f"{CHECKPOINT}.new", run / CHECKPOINT
-    try:
-        if accelerator.is_main_process:
-            shutil.rmtree(new, ignore_errors=True)
-            new.mkdir(parents=True)
+    with replaced_folder(run / CHECKPOINT, main=accelerator.is_main_process) as new:
         accelerator.wait_for_everyone()
         accelerator.save_state(str(new))
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             (new / "step.json").write_text(json.dumps({"step": step}))
-            shutil.rmtree(final, ignore_errors=True)
-            new.rename(final)
-    except Exception as error:  # torch and safetensors raise their own kinds for a full disk
-        shutil.rmtree(new, ignore_errors=True)
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"cannot write the checkpoint {final}: {reason}; make room and run again"
-        ) from error
 
 
 def _resume(accelerator: Accelerator, run: Path) -> int:
@@ -217,19 +205,9 @@ def _resume(accelerator: Accelerator, run: Path) -> int:
 
 
 def _save_pipeline(accelerator: Accelerator, stage: Stage, run: Path) -> None:
-    """Writes the pipeline beside the old one and then in its place."""
     if accelerator.is_main_process:
-        new, final = run / "pipeline.new", run / "pipeline"
-        try:
-            shutil.rmtree(new, ignore_errors=True)
+        with replaced_folder(run / "pipeline") as new:
             stage.save(new)
-            shutil.rmtree(final, ignore_errors=True)
-            new.rename(final)
-        except Exception as error:
-            shutil.rmtree(new, ignore_errors=True)
-            raise CheckpointError(
-                f"cannot write the pipeline {final}: {error}; make room and run again"
-            ) from error
     accelerator.wait_for_everyone()
 
 

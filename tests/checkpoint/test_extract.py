@@ -80,7 +80,7 @@ def test_a_full_disk_leaves_the_older_model(
     shutil.copytree(pipeline_folder, out)
 
     def save_half(self: MGIEPipeline, folder: Path) -> None:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(MGIEPipeline, "save_pretrained", save_half)

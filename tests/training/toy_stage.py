@@ -81,7 +81,6 @@ class ToyStage(Stage):
         self.collate = lambda points: {"points": torch.stack(points)}
 
     def save(self, folder: Path) -> None:
-        folder.mkdir()
         torch.save(self.module.state_dict(), folder / "weights.pt")
 
     def picture(self) -> Image.Image:

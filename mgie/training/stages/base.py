@@ -32,7 +32,7 @@ class Stage(ABC):
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Writes the trained parts into a pipeline folder."""
+        """Writes the trained parts into a folder, which is there and empty."""
 
     @abstractmethod
     def picture(self) -> Image.Image:
