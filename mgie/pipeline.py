@@ -155,6 +155,14 @@ class MGIEPipeline(DiffusionPipeline):
                 raise CheckpointError(f"{folder / INDEX_FILE} describes no MGIE pipeline: {error}") from error
 
     @property
+    def defaults(self) -> dict[str, Any]:
+        """The model's own settings: what the initialiser takes beside the parts."""
+        names = inspect.signature(type(self).__init__).parameters
+        return {
+            name: self.config[name] for name in names if name in self.config and name not in self.components
+        }
+
+    @property
     def interrupt(self) -> bool:
         """Whether the remaining steps are skipped; a step callback may set `_interrupt`, as in diffusers."""
         return self._interrupt

@@ -117,6 +117,21 @@ def test_settings_reach_the_joint_stage(smoke: Smoke):
     assert config["working_size"]["max_pixels"] == 1024
 
 
+def test_a_run_from_a_pipeline_keeps_its_settings(smoke: Smoke, pipeline_folder: Path):
+    """Only what the configuration says is changed; a pipeline trained on would else lose its working size."""
+    parts = dict.fromkeys(("vae", "edit_head", "unet", "scheduler", "language_model", "vision_tower"))
+    changes = {f"model.{name}": value for name, value in parts.items()}
+    base = MGIEPipeline.from_pretrained(pipeline_folder)
+    stage = build_stage(
+        smoke(
+            **changes, **{"model.pipeline": str(pipeline_folder), "model.defaults": {"guidance_scale": 3.0}}
+        )
+    )
+    assert isinstance(stage, JointStage)
+    assert stage.pipeline.defaults == base.defaults | {"guidance_scale": 3.0}
+    assert base.defaults["working_size"]["max_pixels"] != 512 * 512
+
+
 def test_only_what_should_be_is_trained(smoke: Smoke):
     module = build_stage(smoke()).module
     trained = {name.split(".")[0] for name, p in module.named_parameters() if p.requires_grad}

@@ -29,17 +29,16 @@ class JointStage(Stage):
     """Trains language model, edit head and UNet together; saves a whole pipeline."""
 
     def __init__(self, config: TrainConfig) -> None:
-        parts = load_parts(config)
         self.config = config
-        self.pipeline = MGIEPipeline(**parts, **config.model.defaults)
-        self.pipeline.set_progress_bar_config(disable=True)
+        self.pipeline = pipeline = build_pipeline(config)
+        pipeline.set_progress_bar_config(disable=True)
         self.module = MGIE(
-            mllm=parts["mllm"],
-            edit_head=parts["edit_head"],
-            vae=parts["vae"],
-            unet=parts["unet"],
-            scheduler=cast(DDPMScheduler, DDPMScheduler.from_config(parts["scheduler"].config)),
-            visual_token_ids=visual_token_ids(parts["processor"]),
+            mllm=pipeline.mllm,
+            edit_head=pipeline.edit_head,
+            vae=pipeline.vae,
+            unet=pipeline.unet,
+            scheduler=cast(DDPMScheduler, DDPMScheduler.from_config(pipeline.scheduler.config)),
+            visual_token_ids=visual_token_ids(pipeline.processor, pipeline.config["num_visual_tokens"]),
             draws_per_pair=config.draws_per_pair,
             condition_dropout=config.condition_dropout,
             diffusion_weight=config.diffusion_weight,
@@ -47,7 +46,7 @@ class JointStage(Stage):
         )
         self.module.mllm.model.vision_tower.requires_grad_(False)
         self.dataset = open_dataset(config.data, config.seed)
-        self.collate = EditCollator(parts["processor"])
+        self.collate = EditCollator(pipeline.processor)
 
     def save(self, folder: Path) -> None:
         """Writes the whole pipeline and `mgie.json`, which says how it was trained."""
@@ -69,16 +68,20 @@ class JointStage(Stage):
         return grid([sources, targets, [image.resize((width, height)) for image in edited]])
 
 
-def load_parts(config: TrainConfig) -> dict[str, Any]:
-    """Returns the components of the pipeline that the configuration describes, loaded or new, in fp32.
+def build_pipeline(config: TrainConfig) -> MGIEPipeline:
+    """Returns the pipeline that the configuration describes, of loaded and new parts, in fp32.
+
+    What it does not say, `model.pipeline` gives: parts and defaults alike.
 
     Raises:
         ConfigError: if a part is neither named nor given by `model.pipeline`.
     """
     model = config.model
     base: dict[str, Any] = {}
+    defaults = model.defaults
     if model.pipeline is not None:
-        base = MGIEPipeline.from_pretrained(model.pipeline).components
+        pipeline = MGIEPipeline.from_pretrained(model.pipeline)
+        base, defaults = pipeline.components, pipeline.defaults | defaults
     processor: LlavaProcessor
     mllm: LlavaForConditionalGeneration
     if model.mllm is None and base:
@@ -103,14 +106,15 @@ def load_parts(config: TrainConfig) -> dict[str, Any]:
         scheduler = DPMSolverMultistepScheduler(**model.scheduler)
     if scheduler is None:
         raise ConfigError("model.scheduler is missing; give its arguments, or a model.pipeline that has one")
-    return {
-        "mllm": mllm,
-        "processor": processor,
-        "edit_head": edit_head,
-        "vae": vae,
-        "unet": widen_conv_in(unet, 2 * channels),
-        "scheduler": scheduler,
-    }
+    return MGIEPipeline(
+        mllm=mllm,
+        processor=processor,
+        edit_head=edit_head,
+        vae=vae,
+        unet=widen_conv_in(unet, 2 * channels),
+        scheduler=scheduler,
+        **defaults,
+    )
 
 
 def _part(name: str, part: Part, base: dict[str, Any], cls: Any, **sizes: Any) -> Any:
