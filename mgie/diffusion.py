@@ -3,6 +3,7 @@
 InstructPix2Pix (Brooks et al., CVPR 2023), section 3.2; prediction types as in diffusers' schedulers.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,22 +11,77 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """Everything random in one pass through the diffusion half, for B pairs and K draws of each."""
+
+    latent_noise: Tensor
+    """(B, c, h, w) unit normal: which sample of the target's latent distribution is learned."""
+    condition_dropout: Tensor
+    """(B * K,) uniform in [0, 1): which conditions are dropped, see `drop_conditions`."""
+    noise: Tensor
+    """(B * K, c, h, w) unit normal."""
+    timesteps: Tensor
+    """(B * K,) int64."""
+
+    @classmethod
+    def sample(
+        cls,
+        generator: Generator,
+        shape: tuple[int, ...],
+        *,
+        num_train_timesteps: int = 1000,
+        draws_per_pair: int = 1,
+        timestep_shift: float = 1.0,
+    ) -> "Draws":
+        """Returns draws on the CPU, the same for the same generator on every device.
+
+        Args:
+            generator: CPU generator.
+            shape: (B, c, h, w) of the latents.
+            num_train_timesteps: T of the noise schedule.
+            draws_per_pair: K.
+            timestep_shift: s > 1 draws noisy timesteps more often, by t -> s t / (1 + (s - 1) t) as in Stable
+                Diffusion 3 (Esser et al., 2024), equation 23; 1 is uniform.
+        """
+        latent_noise = torch.randn(shape, generator=generator)
+        num = shape[0] * draws_per_pair
+        condition_dropout = torch.rand(num, generator=generator)
+        noise = torch.randn((num, *shape[1:]), generator=generator)
+        uniform = torch.rand(num, generator=generator)
+        shifted = timestep_shift * uniform / (1 + (timestep_shift - 1) * uniform)
+        # The shift may round up to 1.
+        timesteps = (shifted * num_train_timesteps).long().clamp(max=num_train_timesteps - 1)
+        return cls(
+            latent_noise=latent_noise, condition_dropout=condition_dropout, noise=noise, timesteps=timesteps
+        )
+
+
 @torch.no_grad()
-def encode_pair(vae: Any, source: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Returns the latents of the target and the `image_latents` of the source, both (B, c, h, w).
+def encode_pair(vae: Any, source: Tensor, target: Tensor) -> tuple[Any, Tensor]:
+    """Returns the latent distribution of the target, and the `image_latents` (B, c, h, w) of the source.
 
     The asymmetry is InstructPix2Pix's: the target is what the UNet learns to denoise, so it is *sampled* and
-    *scaled* to unit variance; the source is a condition, so it is the distribution's *mode* and stays
-    *unscaled*. Every checkpoint of this family expects it so.
+    *scaled* to unit variance (`target_latents`); the source is a condition, so it is the distribution's
+    *mode* and stays *unscaled*. Every checkpoint of this family expects it so.
 
     Args:
         vae: an autoencoder with diffusers' interface.
         source: (B, 3, H, W) in [-1, 1].
         target: (B, 3, H, W) in [-1, 1].
-        generator: draws the sample of the target's distribution.
     """
-    latents = vae.encode(target).latent_dist.sample(generator) * vae.config.scaling_factor
-    return latents, vae.encode(source).latent_dist.mode()
+    return vae.encode(target).latent_dist, vae.encode(source).latent_dist.mode()
+
+
+def target_latents(latent_dist: Any, scaling_factor: float, latent_noise: Tensor) -> Tensor:
+    """Returns the scaled latents (B, c, h, w) of one sample of the target's distribution.
+
+    Args:
+        latent_dist: diagonal Gaussian with `mean` and `std`, as `encode_pair` gives it.
+        scaling_factor: the autoencoder's.
+        latent_noise: (B, c, h, w) unit normal.
+    """
+    return (latent_dist.mean + latent_dist.std * latent_noise.to(latent_dist.mean)) * scaling_factor
 
 
 def drop_conditions(
@@ -52,8 +108,8 @@ def denoising_loss(
     latents: Tensor,
     image_latents: Tensor,
     prompt_embeds: Tensor,
-    generator: Generator,
-    timestep_shift: float = 1.0,
+    noise: Tensor,
+    timesteps: Tensor,
 ) -> Tensor:
     """Returns the mean squared error of the UNet's prediction, a scalar (MGIE, equation 4).
 
@@ -63,16 +119,10 @@ def denoising_loss(
         latents: (B, c, h, w) of the target.
         image_latents: (B, c, h, w) of the source, after condition dropout.
         prompt_embeds: (B, Q, C), after condition dropout.
-        generator: CPU generator of the noise and then of the timesteps.
-        timestep_shift: s > 1 draws noisy timesteps more often, by t -> s t / (1 + (s - 1) t) as in Stable
-            Diffusion 3 (Esser et al., 2024), equation 23; 1 is uniform.
+        noise: (B, c, h, w) unit normal.
+        timesteps: (B,) int64.
     """
-    noise = torch.randn(latents.shape, generator=generator).to(latents)
-    uniform = torch.rand(latents.shape[:1], generator=generator)
-    shifted = timestep_shift * uniform / (1 + (timestep_shift - 1) * uniform)
-    num_timesteps = scheduler.config.num_train_timesteps
-    timesteps = (shifted * num_timesteps).long().clamp(max=num_timesteps - 1)  # the shift may round up to 1
-    timesteps = timesteps.to(latents.device)
+    noise, timesteps = noise.to(latents), timesteps.to(latents.device)
     noisy = scheduler.add_noise(latents, noise, timesteps)
     prediction = unet(torch.cat([noisy, image_latents], dim=1), timesteps, prompt_embeds).sample
     wanted = {

@@ -8,7 +8,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Generator, Tensor, nn
 
-from mgie.diffusion import denoising_loss, drop_conditions, encode_pair
+from mgie.diffusion import Draws, denoising_loss, drop_conditions, encode_pair, target_latents
 from mgie.models.autoencoder import UnshuffleAutoencoder
 
 
@@ -51,23 +51,15 @@ def test_no_dropout_leaves_everything():
     assert torch.equal(embeds, prompt) and torch.equal(latents, image)
 
 
-@pytest.mark.parametrize("timestep_shift", [1.0, 3.0])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
-def test_loss_is_the_formula(prediction_type: Any, timestep_shift: float):
+def test_loss_is_the_formula(prediction_type: Any):
     scheduler = DDPMScheduler(prediction_type=prediction_type, rescale_betas_zero_snr=True)
-    draws = Generator().manual_seed(1)
-    latents, image_latents = (
-        torch.randn(3, 2, 4, 4, generator=draws),
-        torch.randn(3, 2, 4, 4, generator=draws),
-    )
-    embeds = torch.randn(3, 5, 6, generator=draws)
-    generator = Generator().manual_seed(7)
-    loss = denoising_loss(Linear(), scheduler, latents, image_latents, embeds, generator, timestep_shift)
+    generator = Generator().manual_seed(1)
+    latents, image_latents, noise = torch.randn(3, 3, 2, 4, 4, generator=generator)
+    embeds = torch.randn(3, 5, 6, generator=generator)
+    timesteps = torch.tensor([0, 500, 999])
+    loss = denoising_loss(Linear(), scheduler, latents, image_latents, embeds, noise, timesteps)
 
-    same = Generator().manual_seed(7)
-    noise = torch.randn(3, 2, 4, 4, generator=same)
-    uniform = torch.rand(3, generator=same)
-    timesteps = (1000 * timestep_shift * uniform / (1 + (timestep_shift - 1) * uniform)).long()
     alpha = scheduler.alphas_cumprod[timesteps].view(3, 1, 1, 1)
     noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
     wanted = {
@@ -80,11 +72,24 @@ def test_loss_is_the_formula(prediction_type: Any, timestep_shift: float):
     torch.testing.assert_close(loss, expected)
 
 
-def test_loss_is_the_generators_alone():
-    scheduler = DDPMScheduler()
-    tensors = torch.randn(2, 2, 4, 4), torch.randn(2, 2, 4, 4), torch.randn(2, 5, 6)
-    losses = [denoising_loss(Linear(), scheduler, *tensors, Generator().manual_seed(s)) for s in (0, 0, 1)]
-    assert losses[0] == losses[1] != losses[2]
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_share_of_noisy_timesteps(shift: float):
+    draws = Draws.sample(Generator().manual_seed(0), (4096, 1, 1, 1), timestep_shift=shift)
+    # With t = s u / (1 + (s - 1) u), t exceeds a half where u exceeds 1 / (s + 1).
+    share = (draws.timesteps >= 500).double().mean().item()
+    assert abs(share - shift / (shift + 1)) < 0.03
+    assert draws.timesteps.min() >= 0 and draws.timesteps.max() <= 999
+
+
+def test_draws_have_their_shapes_and_are_the_generators_alone():
+    first, same, other = (
+        Draws.sample(Generator().manual_seed(seed), (2, 3, 4, 5), draws_per_pair=3) for seed in (0, 0, 1)
+    )
+    assert first.latent_noise.shape == (2, 3, 4, 5) and first.noise.shape == (6, 3, 4, 5)
+    assert first.condition_dropout.shape == first.timesteps.shape == (6,)
+    for name in ("latent_noise", "condition_dropout", "noise", "timesteps"):
+        assert torch.equal(getattr(first, name), getattr(same, name))
+        assert not torch.equal(getattr(first, name), getattr(other, name))
 
 
 def test_target_is_sampled_and_scaled_but_source_is_the_bare_mode():
@@ -92,7 +97,9 @@ def test_target_is_sampled_and_scaled_but_source_is_the_bare_mode():
         latent_channels=2, encoder_channels=8, decoder_channels=(8, 8), scaling_factor=3.0
     )
     source, target = torch.rand(2, 2, 3, 16, 16) * 2 - 1
-    latents, image_latents = encode_pair(vae, source, target, Generator().manual_seed(0))
+    latent_noise = torch.randn(2, 2, 2, 2, generator=Generator().manual_seed(0))
+    latent_dist, image_latents = encode_pair(vae, source, target)
+    latents = target_latents(latent_dist, vae.config["scaling_factor"], latent_noise)
     with torch.no_grad():
         assert torch.equal(image_latents, vae.encode(source).latent_dist.mode())
         expected = 3 * vae.encode(target).latent_dist.sample(Generator().manual_seed(0))

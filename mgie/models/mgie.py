@@ -7,7 +7,7 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Generator, Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
-from mgie.diffusion import denoising_loss, drop_conditions, encode_pair
+from mgie.diffusion import Draws, denoising_loss, drop_conditions, encode_pair, target_latents
 from mgie.models.edit_head import EditHead
 from mgie.models.mllm import visual_token_embeds, visual_token_positions, visual_token_states
 
@@ -31,7 +31,7 @@ class MGIE(nn.Module):
             draws.
         condition_dropout: rate of each kind of dropped condition.
         diffusion_weight: weight of the denoising loss, 0.5 in the paper.
-        timestep_shift: see `mgie.diffusion.denoising_loss`.
+        timestep_shift: see `mgie.diffusion.Draws`.
     """
 
     def __init__(
@@ -54,28 +54,43 @@ class MGIE(nn.Module):
         self.draws_per_pair, self.condition_dropout = draws_per_pair, condition_dropout
         self.diffusion_weight, self.timestep_shift = diffusion_weight, timestep_shift
 
-    def forward(self, batch: dict[str, Tensor], generator: Generator) -> dict[str, Tensor]:
+    def forward(self, batch: dict[str, Tensor], randomness: Generator | Draws) -> dict[str, Tensor]:
         """Returns the scalars `loss`, `lm_loss` and `diffusion_loss`.
 
         Args:
             batch: as `mgie.data.collate.EditCollator` makes it.
-            generator: CPU generator of everything random in the pass.
+            randomness: CPU generator of everything random in the pass, or the draws themselves.
         """
         lm_loss, states = self.imagine(batch)
         embeds = visual_token_embeds(self.mllm, self.visual_token_ids)
         prompt_embeds = self.edit_head(states, embeds)
         null_embeds = self.edit_head(torch.zeros_like(embeds), embeds)
 
-        latents, image_latents = encode_pair(self.vae, batch["source"], batch["target"], generator)
+        latent_dist, image_latents = encode_pair(self.vae, batch["source"], batch["target"])
+        draws = randomness
+        if isinstance(draws, Generator):
+            draws = Draws.sample(
+                draws,
+                image_latents.shape,
+                num_train_timesteps=self.scheduler.config["num_train_timesteps"],
+                draws_per_pair=self.draws_per_pair,
+                timestep_shift=self.timestep_shift,
+            )
+        latents = target_latents(latent_dist, self.vae.config.scaling_factor, draws.latent_noise)
         prompt_embeds, latents, image_latents = (
             x.repeat_interleave(self.draws_per_pair, 0) for x in (prompt_embeds, latents, image_latents)
         )
-        draw = torch.rand(len(latents), generator=generator)
         prompt_embeds, image_latents = drop_conditions(
-            prompt_embeds, null_embeds, image_latents, draw, self.condition_dropout
+            prompt_embeds, null_embeds, image_latents, draws.condition_dropout, self.condition_dropout
         )
         diffusion_loss = denoising_loss(
-            self.unet, self.scheduler, latents, image_latents, prompt_embeds, generator, self.timestep_shift
+            self.unet,
+            self.scheduler,
+            latents,
+            image_latents,
+            prompt_embeds,
+            draws.noise,
+            draws.timesteps,
         )
         loss = lm_loss + self.diffusion_weight * diffusion_loss
         return {"loss": loss, "lm_loss": lm_loss.detach(), "diffusion_loss": diffusion_loss.detach()}
@@ -90,5 +105,5 @@ class MGIE(nn.Module):
             output_hidden_states=True,
         )
         num = len(self.visual_token_ids)
-        positions = visual_token_positions(batch["input_ids"], self.visual_token_ids[0], num)
+        positions = visual_token_positions(batch["labels"], self.visual_token_ids[0], num)
         return output.loss, visual_token_states(output.hidden_states[-1], positions, num)

@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 import mgie.models.mgie
 from mgie.data.collate import EditCollator
 from mgie.data.dataset import Sample
+from mgie.diffusion import Draws, encode_pair
 from mgie.models.mgie import MGIE
 from mgie.models.mllm import visual_token_ids, visual_token_positions
 from mgie.pipeline import MGIEPipeline
@@ -88,7 +89,7 @@ def test_states_are_of_the_last_layer_before_each_visual_token(build: Build, bat
     for row, ids in enumerate(batch["input_ids"].tolist()):
         first = ids.index(module.visual_token_ids[0])
         torch.testing.assert_close(states[row], hidden[row, first - 1 : first + 7])
-    assert len(set(visual_token_positions(batch["input_ids"], module.visual_token_ids[0]).tolist())) == 2
+    assert len(set(visual_token_positions(batch["labels"], module.visual_token_ids[0]).tolist())) == 2
 
 
 def test_denoising_alone_teaches_the_edit_head_and_the_language_model(build: Build, batch: dict[str, Tensor]):
@@ -137,7 +138,7 @@ def test_each_draw_drops_for_itself_and_null_replaces_text(
     monkeypatch.setattr(
         mgie.models.mgie,
         "denoising_loss",
-        lambda u, s, latents, *conditions: seen.extend(conditions) or torch.zeros(()),
+        lambda u, s, latents, *others: seen.extend(others) or torch.zeros(()),
     )
     module = build(draws_per_pair=32, condition_dropout=1 / 3)
     module(batch, Generator().manual_seed(0))
@@ -152,6 +153,13 @@ def test_each_draw_drops_for_itself_and_null_replaces_text(
         assert (no_text & no_image)[rows].any()
         assert (no_text & ~no_image)[rows].any()
         assert (~no_text & no_image)[rows].any()
+
+
+def test_draws_may_be_given(build: Build, batch: dict[str, Tensor]):
+    module = build(draws_per_pair=2)
+    shape = encode_pair(module.vae, batch["source"], batch["target"])[1].shape
+    draws = Draws.sample(Generator().manual_seed(3), shape, draws_per_pair=2)
+    assert module(batch, draws) == module(batch, Generator().manual_seed(3))
 
 
 def test_everything_random_comes_from_the_generator(build: Build, batch: dict[str, Tensor]):
