@@ -5,7 +5,6 @@ The steps are those of the figure: read, imagine, map, paint, return.
 
 import contextlib
 import inspect
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -29,14 +28,19 @@ from mgie.model_folder import INDEX_FILE, find_model_folder, read_json
 from mgie.models.edit_head import EditHead
 from mgie.models.loading import load_part, quiet_loading
 from mgie.models.mllm import (
-    answer_text,
-    prompt_text,
+    tokenize_dialogues,
     visual_token_embeds,
     visual_token_ids,
     visual_token_positions,
     visual_token_states,
 )
-from mgie.prompts import NUM_VISUAL_TOKENS, checked_words, clean_expressive_instruction, question
+from mgie.prompts import (
+    NUM_VISUAL_TOKENS,
+    answer,
+    checked_words,
+    clean_expressive_instruction,
+    question,
+)
 from mgie.sampling import Sampling, guide
 
 Picture = str | Path | Image.Image
@@ -188,19 +192,23 @@ class MGIEPipeline(DiffusionPipeline):
         pictures = [open_image(picture) for picture in _as_list(image)]
         instructions = [_checked_words("instruction", text, self.processor) for text in _as_list(instruction)]
         num = _common_length(image=pictures, instruction=instructions)
-        words = None
-        if expressive_instruction is not None:
-            texts = [clean_expressive_instruction(text) for text in _as_list(expressive_instruction)]
-            words = [_checked_words("expressive instruction", text, self.processor) for text in texts]
+        if expressive_instruction is None:
+            questions = [question(text) for text in _repeated(instructions, num)]
+            words, states = self._write(_repeated(pictures, num), questions)
+        else:
+            words = [
+                _checked_words("expressive instruction", " ".join(text.split()), self.processor)
+                for text in _as_list(expressive_instruction)
+            ]
             num = _common_length(image=pictures, instruction=instructions, expressive_instruction=words)
             words = _repeated(words, num)
-        prompts, pixel_values = self._ask(_repeated(pictures, num), _repeated(instructions, num))
-        if words is None:
-            words, answers = self._write(prompts, pixel_values)
-        else:
-            answers = [self._answer_ids(text) for text in words]
-        rows = [torch.cat([prompt, answer]) for prompt, answer in zip(prompts, answers, strict=True)]
-        states = self._visual_token_states(rows, pixel_values)
+            rows, _, pixel_values = tokenize_dialogues(
+                self.processor,
+                _repeated(pictures, num),
+                [question(text) for text in _repeated(instructions, num)],
+                [answer(text, self.config["num_visual_tokens"]) for text in words],
+            )
+            states = self._visual_token_states(rows, pixel_values)
         return Imagination(words, states, *self._map(states))
 
     @torch.no_grad()
@@ -323,66 +331,45 @@ class MGIEPipeline(DiffusionPipeline):
 
     # imagine
 
-    def _ask(self, pictures: list[Image.Image], instructions: list[str]) -> tuple[list[Tensor], Tensor]:
-        """Returns B prompts, each (L,) token ids of its own length, and the pixel values (B, 3, S, S)."""
-        prompts = [prompt_text(self.processor, question(instruction)) for instruction in instructions]
-        inputs = self.processor(images=pictures, text=prompts, add_special_tokens=False)
-        pixel_values = torch.from_numpy(np.stack(inputs["pixel_values"]))
-        device = self._execution_device
-        ids = [torch.tensor(row, device=device) for row in inputs["input_ids"]]
-        return ids, pixel_values.to(device, self.mllm.dtype)
-
-    def _write(self, prompts: list[Tensor], pixel_values: Tensor) -> tuple[list[str], list[Tensor]]:
-        """Returns the B expressive instructions that the model writes, and the token ids of its answers.
+    def _write(self, pictures: list[Image.Image], questions: list[str]) -> tuple[list[str], Tensor]:
+        """Returns the B expressive instructions that the model writes, and its states (B, N, D).
 
         Prompts of one length are answered together: nothing is padded, so a row does not depend on its batch.
         """
-        tokenizer = self.processor.tokenizer
-        tokens = self._visual_token_ids
-        ends = [tokenizer.eos_token_id, tokens[0]]
+        tokenizer, device = self.processor.tokenizer, self._execution_device
+        prompts, lengths, pixel_values = tokenize_dialogues(self.processor, pictures, questions)
         written: dict[int, list[int]] = {}
-        for length in dict.fromkeys(map(len, prompts)):
+        for length in dict.fromkeys(lengths):
             same = [row for row, prompt in enumerate(prompts) if len(prompt) == length]
-            input_ids = torch.stack([prompts[row] for row in same])
+            input_ids = torch.tensor([prompts[row] for row in same], device=device)
             output = self.mllm.generate(
                 input_ids=input_ids,
                 attention_mask=torch.ones_like(input_ids),
-                pixel_values=pixel_values[same],
-                eos_token_id=ends,
+                pixel_values=pixel_values[same].to(device, self.mllm.dtype),
+                eos_token_id=tokenizer.eos_token_id,
                 pad_token_id=tokenizer.pad_token_id,
             )
             written |= dict(zip(same, output[:, length:].tolist(), strict=True))
-        words, answers = [], []
-        for _, ids in sorted(written.items()):
-            said = list(itertools.takewhile(lambda token: token not in ends, ids))
-            text = clean_expressive_instruction(tokenizer.decode(said, skip_special_tokens=True))
-            words.append(text)
-            if tokens[0] in ids:
-                answers.append(torch.tensor(said + tokens, device=pixel_values.device))
-            else:  # it ended, or ran out of tokens, without visual tokens: they follow its words all the same
-                answers.append(self._answer_ids(text))
-        return words, answers
+        answers = [_until(written[row], tokenizer.eos_token_id) for row in range(len(prompts))]
+        words = [clean_expressive_instruction(tokenizer.decode(answer)) for answer in answers]
+        rows = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
+        return words, self._visual_token_states(rows, pixel_values)
 
-    def _answer_ids(self, expressive_instruction: str) -> Tensor:
-        """Returns the token ids (L,) of an answer with these words, tokenized as in training."""
-        text = answer_text(self.processor, expressive_instruction)
-        ids = self.processor.tokenizer(text, add_special_tokens=False).input_ids
-        return torch.tensor(ids, device=self._execution_device)
-
-    def _visual_token_states(self, rows: list[Tensor], pixel_values: Tensor) -> Tensor:
+    def _visual_token_states(self, rows: list[list[int]], pixel_values: Tensor) -> Tensor:
         """Returns (B, N, D) from one pass over whole dialogues; padding on the right is never seen."""
-        tokens = self._visual_token_ids
-        input_ids = pad_sequence(rows, batch_first=True, padding_value=self.processor.tokenizer.pad_token_id)
-        lengths = torch.tensor([len(row) for row in rows], device=input_ids.device)
-        attention_mask = (torch.arange(input_ids.shape[1], device=input_ids.device) < lengths[:, None]).long()
+        device, tokens = self._execution_device, self._visual_token_ids
+        ids = [torch.tensor(row, device=device) for row in rows]
+        positions = torch.cat([visual_token_positions(row[None], tokens[0], len(tokens)) for row in ids])
+        input_ids = pad_sequence(ids, batch_first=True, padding_value=self.processor.tokenizer.pad_token_id)
+        lengths = torch.tensor([len(row) for row in ids], device=device)
+        attention_mask = (torch.arange(input_ids.shape[1], device=device) < lengths[:, None]).long()
         output = self.mllm(
             input_ids=input_ids,
             attention_mask=attention_mask,
-            pixel_values=pixel_values,
+            pixel_values=pixel_values.to(device, self.mllm.dtype),
             output_hidden_states=True,
             logits_to_keep=1,
         )
-        positions = visual_token_positions(input_ids, tokens[0], len(tokens))
         return visual_token_states(output.hidden_states[-1], positions, len(tokens))
 
     # map
@@ -591,6 +578,11 @@ def _checked_words(name: str, text: str, processor: LlavaProcessor) -> str:
         if token in text:
             raise ConfigError(f"the {name} contains {token}, which the model keeps for itself; leave it out")
     return text
+
+
+def _until(ids: list[int], end: int) -> list[int]:
+    """Returns the ids up to and with the first `end`, or all of them."""
+    return ids[: ids.index(end) + 1] if end in ids else ids
 
 
 def _as_list(value: Any) -> list[Any]:

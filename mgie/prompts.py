@@ -1,7 +1,5 @@
 """The words around the model: its question, its visual tokens, the clean-up of its answer. Strings only."""
 
-import re
-
 from mgie.errors import ConfigError
 
 NUM_VISUAL_TOKENS = 8
@@ -29,8 +27,19 @@ def answer(expressive_instruction: str, num_visual_tokens: int = NUM_VISUAL_TOKE
 
 
 def clean_expressive_instruction(text: str) -> str:
-    """Returns the readable part of a generated answer: without visual tokens, with single blanks."""
-    return re.sub(r"\s+", " ", text.split("[IMG0]")[0]).strip()
+    """Returns the readable part of a decoded dialogue: the answer's first two sentences, as in the original.
+
+    What precedes the answer goes, and all that follows its end, another way to put it ("Alternatively, ..."),
+    or the visual tokens. The original joins the sentences without a blank, and takes a decimal point for the
+    end of a sentence. Where nothing is left, this is empty; the original fails there.
+    """
+    text = text.partition("ASSISTANT:")[2] if "ASSISTANT:" in text else text
+    text = text.split("</s>")[0]
+    if "alternative" in text.lower():
+        text = text[: text.lower().index("alternative")]
+    text = text.split("[IMG0]")[0].strip()
+    first_two = ".".join(sentence.strip() for sentence in text.split(".")[:2])
+    return first_two if not first_two or first_two.endswith(".") else f"{first_two}."
 
 
 def checked_words(text: str, name: str = "instruction") -> str:

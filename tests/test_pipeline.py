@@ -15,9 +15,9 @@ from PIL import Image
 
 from mgie.errors import ConfigError, ImageError
 from mgie.images import resize
-from mgie.models.mllm import answer_text, prompt_text, visual_token_embeds, visual_token_ids
+from mgie.models.mllm import dialogue_text, tokenize_dialogues, visual_token_embeds, visual_token_ids
 from mgie.pipeline import MGIEPipeline
-from mgie.prompts import question
+from mgie.prompts import answer, question
 from tests.conftest import build_pipeline, picture
 
 RED, BLUE = "make it red", "turn the picture blue, please"
@@ -40,9 +40,9 @@ def learned():
     """A pipeline whose language model has learned one answer by heart, and the answer."""
     pipeline = build_pipeline()
     words = "The house and the trees would turn deep red, as if seen through red glass."
-    prompt = prompt_text(pipeline.processor, question(RED))
+    text = dialogue_text(pipeline.processor, question(RED), answer(words))
     inputs = pipeline.processor(
-        images=[picture()], text=[prompt + answer_text(pipeline.processor, words)], return_tensors="pt"
+        images=[picture()], text=[text], add_special_tokens=False, return_tensors="pt"
     )
     optimizer = torch.optim.AdamW(pipeline.mllm.parameters(), lr=5e-3)
     for _ in range(120):
@@ -147,7 +147,7 @@ def test_written_rows_of_different_length_do_not_depend_on_their_batch(learned):
 
 def test_states_are_those_at_the_position_before_the_visual_tokens(pipeline):
     words = "The house would be red."
-    text = prompt_text(pipeline.processor, question(RED)) + answer_text(pipeline.processor, words)
+    text = dialogue_text(pipeline.processor, question(RED), answer(words))
     inputs = pipeline.processor(
         images=[picture()], text=[text], add_special_tokens=False, return_tensors="pt"
     )
@@ -158,10 +158,17 @@ def test_states_are_those_at_the_position_before_the_visual_tokens(pipeline):
     torch.testing.assert_close(states, hidden[first - 1 : first + 7])
 
 
-def test_a_model_that_writes_no_visual_tokens_gets_them_after_its_words(pipeline):
-    written = pipeline.encode_instruction(picture(), RED)  # the toy model has learned nothing: it never stops
-    given = pipeline.encode_instruction(picture(), RED, written.expressive_instructions)
-    torch.testing.assert_close(written.visual_token_states, given.visual_token_states)
+@torch.no_grad()
+def test_without_visual_tokens_the_last_states_are_taken(pipeline):
+    """As in the original: the toy model has learned nothing, so it never stops, and writes no [IMG0]."""
+    states = pipeline.encode_instruction(picture(), RED).visual_token_states[0]
+    rows, lengths, pixel_values = tokenize_dialogues(pipeline.processor, [picture()], [question(RED)])
+    prompt = torch.tensor(rows)
+    written = pipeline.mllm.generate(input_ids=prompt, pixel_values=pixel_values)
+    assert written.shape[1] == lengths[0] + 12
+    assert visual_token_ids(pipeline.processor)[0] not in written[0]
+    hidden = pipeline.mllm.model(input_ids=written, pixel_values=pixel_values).last_hidden_state[0]
+    torch.testing.assert_close(states, hidden[-9:-1])
 
 
 def test_own_words_are_taken_without_generating(pipeline, monkeypatch):

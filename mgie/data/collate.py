@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mgie.data.dataset import Sample
 from mgie.data.synth import Pixels
-from mgie.models.mllm import answer_text, prompt_text
+from mgie.models.mllm import tokenize_dialogues
 
 IGNORED = -100
 """Label of tokens that are not learned, PyTorch's and transformers' default."""
@@ -39,31 +39,25 @@ class EditCollator:
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """Returns `input_ids`, `attention_mask`, `labels`, `pixel_values`, `source` and `target`.
 
-        Question and answer are tokenized apart and joined, exactly as when the model is asked; only the
-        answer is learned. Rows are padded on the right.
+        Only the answer is learned. Rows are padded on the right.
         """
-        tokenizer = self.processor.tokenizer
-        prompts = [prompt_text(self.processor, sample.question) for sample in samples]
-        inputs = self.processor(
-            images=[sample.picture for sample in samples], text=prompts, add_special_tokens=False
+        rows, prompt_lengths, pixel_values = tokenize_dialogues(
+            self.processor,
+            [sample.picture for sample in samples],
+            [sample.question for sample in samples],
+            [sample.answer for sample in samples],
         )
-        answers = [
-            tokenizer(answer_text(self.processor, text=sample.answer), add_special_tokens=False).input_ids
-            for sample in samples
-        ]
-        rows = [prompt + answer for prompt, answer in zip(inputs["input_ids"], answers, strict=True)]
-        length = max(map(len, rows))
-        input_ids = torch.full((len(rows), length), tokenizer.pad_token_id)
+        input_ids = torch.full((len(rows), max(map(len, rows))), self.processor.tokenizer.pad_token_id)
         attention_mask = torch.zeros_like(input_ids)
         labels = torch.full_like(input_ids, IGNORED)
-        for i, (row, answer) in enumerate(zip(rows, answers, strict=True)):
+        for i, (row, prompt_length) in enumerate(zip(rows, prompt_lengths, strict=True)):
             input_ids[i, : len(row)] = torch.tensor(row)
             attention_mask[i, : len(row)] = 1
-            labels[i, len(row) - len(answer) : len(row)] = torch.tensor(answer)
+            labels[i, prompt_length : len(row)] = torch.tensor(row[prompt_length:])
         return {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
             "labels": labels,
-            "pixel_values": torch.from_numpy(np.stack(inputs["pixel_values"])),
+            "pixel_values": pixel_values,
             **collate_pictures(samples),
         }

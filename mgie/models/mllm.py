@@ -4,10 +4,12 @@ Nothing of LLaVA is overridden: this file builds it, asks it, and knows where in
 tokens stand.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import (
@@ -20,7 +22,7 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from mgie.prompts import IMAGE_TOKEN, NUM_VISUAL_TOKENS, answer, visual_tokens
+from mgie.prompts import IMAGE_TOKEN, NUM_VISUAL_TOKENS, visual_tokens
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -118,7 +120,7 @@ def visual_token_positions(input_ids: Tensor, first_id: int, num: int = NUM_VISU
     last token.
 
     Args:
-        input_ids: (B, L), question and answer.
+        input_ids: (B, L), question and answer; or labels, so that only an answer's tokens count.
         first_id: id of `[IMG0]`.
         num: number N of visual tokens.
     """
@@ -140,15 +142,39 @@ def visual_token_states(hidden_states: Tensor, positions: Tensor, num: int = NUM
     return hidden_states.gather(1, steps[..., None].expand(-1, -1, hidden_states.shape[-1]))
 
 
-def prompt_text(processor: LlavaProcessor, question: str) -> str:
-    """Returns the dialogue up to where the model begins to answer."""
+def dialogue_text(processor: LlavaProcessor, question: str, answer: str | None = None) -> str:
+    """Returns the dialogue as the tokenizer's chat template has it, up to where an answer begins if none."""
     messages = [{"role": "user", "content": question}]
-    return processor.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    if answer is not None:
+        messages.append({"role": "assistant", "content": answer})
+    return processor.tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=answer is None
+    )
 
 
-def answer_text(
-    processor: LlavaProcessor, expressive_instruction: str | None = None, *, text: str | None = None
-) -> str:
-    """Returns what follows `prompt_text`: expressive instruction and visual tokens, or another `text`."""
-    words = answer(expressive_instruction) if expressive_instruction is not None else text
-    return f" {words}{processor.tokenizer.eos_token}"
+def tokenize_dialogues(
+    processor: LlavaProcessor,
+    pictures: Sequence[Image.Image],
+    questions: Sequence[str],
+    answers: Sequence[str] | None = None,
+) -> tuple[list[list[int]], list[int], Tensor]:
+    """Returns token ids, each row of its own length; how many of a row ask; and pixel values (B, 3, S, S).
+
+    A dialogue is tokenized as one text, so a row begins with the very ids that the model is asked with.
+
+    Args:
+        processor: tokenizer and image processor.
+        pictures: B pictures.
+        questions: B questions.
+        answers: B answers; none given = the rows end where an answer begins.
+    """
+    prompts = [dialogue_text(processor, question) for question in questions]
+    texts = prompts
+    if answers is not None:
+        texts = [dialogue_text(processor, *row) for row in zip(questions, answers, strict=True)]
+    inputs = processor(images=list(pictures), text=texts, add_special_tokens=False)
+    asked = processor.tokenizer(prompts, add_special_tokens=False).input_ids
+    # The processor has written the one image token as often as the picture has patches.
+    num_patches = inputs["input_ids"][0].count(processor.image_token_id)
+    lengths = [len(ids) - 1 + num_patches for ids in asked]
+    return inputs["input_ids"], lengths, torch.from_numpy(np.stack(inputs["pixel_values"]))

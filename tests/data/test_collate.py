@@ -11,7 +11,7 @@ from transformers import LlavaProcessor
 
 from mgie.data.collate import IGNORED, EditCollator, collate_pictures, to_tensor
 from mgie.data.dataset import Sample
-from mgie.models.mllm import answer_text, prompt_text
+from mgie.models.mllm import dialogue_text
 from mgie.pipeline import MGIEPipeline
 from mgie.prompts import answer, question
 
@@ -54,9 +54,7 @@ def test_only_the_answer_is_learned(processor: LlavaProcessor):
     for row, row_sample in enumerate(samples):
         learned = batch["labels"][row] != IGNORED
         assert torch.equal(batch["labels"][row][learned], batch["input_ids"][row][learned])
-        assert tokenizer.decode(batch["input_ids"][row][learned]) == answer_text(
-            processor, text=row_sample.answer
-        )
+        assert tokenizer.decode(batch["input_ids"][row][learned]) == f" {row_sample.answer}</s>"
         length = int(batch["attention_mask"][row].sum())
         assert batch["attention_mask"][row, :length].all()  # padding is on the right
         assert (batch["input_ids"][row, length:] == tokenizer.pad_token_id).all()
@@ -66,7 +64,7 @@ def test_only_the_answer_is_learned(processor: LlavaProcessor):
 def test_a_row_is_the_text_as_one(processor: LlavaProcessor):
     row = sample("make it red", "It would be red.")
     batch = EditCollator(processor)([row])
-    text = prompt_text(processor, row.question) + answer_text(processor, text=row.answer)
+    text = dialogue_text(processor, row.question, row.answer)
     build: Any = processor  # whose arguments are not typed
     whole = build(images=[row.picture], text=[text], add_special_tokens=False)
     assert batch["input_ids"][0].tolist() == whole["input_ids"][0]

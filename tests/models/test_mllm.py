@@ -8,15 +8,15 @@ from PIL import Image
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from mgie.models.mllm import (
-    answer_text,
-    prompt_text,
+    dialogue_text,
+    tokenize_dialogues,
     visual_token_embeds,
     visual_token_ids,
     visual_token_positions,
     visual_token_states,
 )
 from mgie.pipeline import MGIEPipeline
-from mgie.prompts import question, visual_tokens
+from mgie.prompts import answer, question, visual_tokens
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def mllm(pipeline: MGIEPipeline) -> LlavaForConditionalGeneration:
 
 def ask(processor: Any, picture: Image.Image) -> Any:
     """Returns the model's inputs for one picture and a question."""
-    return processor(images=[picture], text=[prompt_text(processor, "what?")], return_tensors="pt")
+    return processor(images=[picture], text=[dialogue_text(processor, "what?")], return_tensors="pt")
 
 
 def reference_position(row: list[int], first_id: int, num: int) -> int:
@@ -75,15 +75,16 @@ def test_visual_tokens_are_one_id_each(processor: LlavaProcessor, mllm: LlavaFor
 @pytest.mark.parametrize(
     "words", ["The house would be red.", "  odd   blanks ", "caf\u00e9 \U0001f600 'quoted'", ""]
 )
-def test_prompt_and_answer_apart_are_the_ids_of_one_text(words: str, processor: LlavaProcessor):
-    prompt, answer = prompt_text(processor, question(words)), answer_text(processor, words)
-    whole, *parts = (
-        processor.tokenizer(text, add_special_tokens=False).input_ids
-        for text in (prompt + answer, prompt, answer)
-    )
-    assert whole == parts[0] + parts[1]
-    assert whole[-9:] == [*visual_token_ids(processor), processor.tokenizer.eos_token_id]
-    assert whole[0] == processor.tokenizer.bos_token_id and whole.count(whole[0]) == 1
+def test_a_dialogue_begins_with_the_ids_that_ask(words: str, processor: LlavaProcessor):
+    picture, asked = Image.new("RGB", (32, 32)), question(words)
+    (prompt,), (length,), _ = tokenize_dialogues(processor, [picture], [asked])
+    (row,), same_length, pixel_values = tokenize_dialogues(processor, [picture], [asked], [answer(words)])
+    assert same_length == [length] and len(prompt) == length
+    assert row[:length] == prompt
+    assert processor.tokenizer.decode(row[length:]) == f" {answer(words)}</s>"
+    assert row[-9:] == [*visual_token_ids(processor), processor.tokenizer.eos_token_id]
+    assert row[0] == processor.tokenizer.bos_token_id and row.count(row[0]) == 1
+    assert pixel_values.shape == (1, 3, 32, 32)
 
 
 def test_any_text_survives_the_tokenizer(processor: LlavaProcessor):
