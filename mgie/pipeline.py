@@ -348,6 +348,7 @@ class MGIEPipeline(DiffusionPipeline):
                 pixel_values=pixel_values[same].to(device, self.mllm.dtype),
                 eos_token_id=tokenizer.eos_token_id,
                 pad_token_id=tokenizer.pad_token_id,
+                suppress_tokens=[self.processor.image_token_id],  # words may not call for another picture
             )
             written |= dict(zip(same, output[:, length:].tolist(), strict=True))
         answers = [_until(written[row], tokenizer.eos_token_id) for row in range(len(prompts))]
@@ -359,7 +360,8 @@ class MGIEPipeline(DiffusionPipeline):
         """Returns (B, N, D) from one pass over whole dialogues; padding on the right is never seen."""
         device, tokens = self._execution_device, self._visual_token_ids
         ids = [torch.tensor(row, device=device) for row in rows]
-        positions = torch.cat([visual_token_positions(row[None], tokens[0], len(tokens)) for row in ids])
+        # Without the last token: the model, while it writes, never reads it.
+        positions = torch.cat([visual_token_positions(row[None, :-1], tokens[0], len(tokens)) for row in ids])
         input_ids = pad_sequence(ids, batch_first=True, padding_value=self.processor.tokenizer.pad_token_id)
         lengths = torch.tensor([len(row) for row in ids], device=device)
         attention_mask = (torch.arange(input_ids.shape[1], device=device) < lengths[:, None]).long()

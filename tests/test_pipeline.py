@@ -171,6 +171,17 @@ def test_without_visual_tokens_the_last_states_are_taken(pipeline):
     torch.testing.assert_close(states, hidden[-9:-1])
 
 
+def test_a_picture_cannot_be_written(pipeline):
+    """A model that is trained little may find its picture's token likely; it would be read as a picture."""
+    image_id = torch.tensor([pipeline.processor.image_token_id])
+    hook = pipeline.mllm.lm_head.register_forward_hook(lambda _, __, out: out.index_fill(-1, image_id, 1e4))
+    try:
+        words = pipeline.encode_instruction(picture(), RED).expressive_instructions
+    finally:
+        hook.remove()
+    assert "<image>" not in words[0]
+
+
 def test_own_words_are_taken_without_generating(pipeline, monkeypatch):
     monkeypatch.setattr(pipeline.mllm, "generate", None)
     out = pipeline(picture(), RED, expressive_instruction="All is   red. ", generator=generator(0))
