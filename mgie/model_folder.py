@@ -1,11 +1,12 @@
 """Where a model is found by its name, what its folder says about itself, and how it is written; no torch."""
 
 import contextlib
+import hashlib
 import importlib.resources
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ BUILT_IN_MODELS = ("mgie-tiny",)
 INDEX_FILE = "model_index.json"
 PROVENANCE_FILE = "mgie.json"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_HUB_FILES = ["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]
+_HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.model", "*.txt")
 
 
 def find_model_folder(name: str | Path) -> Path:
@@ -34,7 +35,7 @@ def find_model_folder(name: str | Path) -> Path:
     elif name and Path(name).is_dir():
         folder = Path(name)
     elif _HUB_ID.fullmatch(name) and not name.startswith((".", "~")):
-        folder = _download(name)
+        folder = _download(name, _HUB_FILES)
     else:
         raise CheckpointError(
             f"there is no model '{name}'; expected a built-in name ({', '.join(BUILT_IN_MODELS)}), "
@@ -46,6 +47,19 @@ def find_model_folder(name: str | Path) -> Path:
             "(of a training run: RUN/pipeline)"
         )
     return folder
+
+
+def find_folder(name: str | Path, patterns: Sequence[str]) -> Path:
+    """Returns the folder of a name: a folder here, or a hub id, of which the files that fit are downloaded.
+
+    Raises:
+        CheckpointError: nothing is found under the name.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    if not _HUB_ID.fullmatch(str(name)) or str(name).startswith((".", "~")):
+        raise CheckpointError(f"there is no folder '{name}'; expected a folder or a hub id 'owner/name'")
+    return _download(str(name), patterns)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -63,6 +77,45 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} holds {type(values).__name__}; expected a JSON object")
     return values
+
+
+def check_free(folder: Path, mark: str = INDEX_FILE) -> None:
+    """Refuses a folder that is there and is not an older one of the same kind, which a file in it marks.
+
+    Raises:
+        CheckpointError: `folder` exists and has no file `mark`.
+    """
+    if folder.exists() and not (folder / mark).is_file():
+        raise CheckpointError(
+            f"{folder} exists and is not a model folder: it has no {mark}; choose another one"
+        )
+
+
+def write_provenance(folder: Path, provenance: dict[str, Any]) -> None:
+    """Writes `mgie.json`: where the model comes from, and the SHA-256 of each of its files.
+
+    The folders of one machine that parts were loaded from are taken out of its configurations first.
+    """
+
+    def without_origin(values: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in values.items() if key != "_name_or_path"}
+
+    for path in (folder / INDEX_FILE, *folder.glob("*/config.json")):
+        values = json.loads(path.read_text("utf-8"), object_hook=without_origin)
+        path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sha256 = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+    text = json.dumps({**provenance, "sha256": sha256}, indent=2)
+    (folder / PROVENANCE_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager
@@ -108,11 +161,11 @@ def _find_built_in(name: str) -> Path:
     )
 
 
-def _download(hub_id: str) -> Path:
+def _download(hub_id: str, patterns: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download  # 0.3 s that local models need not wait for
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES, etag_timeout=3))
+        return Path(snapshot_download(hub_id, allow_patterns=list(patterns), etag_timeout=3))
     except Exception as error:  # HTTP, cache, validation and connection errors share no base class
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(

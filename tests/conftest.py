@@ -1,10 +1,14 @@
 """Fixtures that all tests share: a pipeline of the real classes at toy size, random weights, and pictures."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
+
+ROOT = Path(__file__).parents[1]
 
 WORDS = [
     "what will this image be like if 'make it red'",
@@ -98,3 +102,40 @@ def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo.png"
     picture().save(path)
     return path
+
+
+def smoke_config(folder: Path, **changes: Any):
+    """Returns the smoke configuration of a run in `folder` with changes, on the sample photographs."""
+    from mgie.config import load_config
+
+    values = {
+        "output_dir": str(folder),
+        "data.photographs": str(ROOT / "_data" / "photographs"),
+        **changes,
+    }
+    overrides = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in values.items()]
+    return load_config(ROOT / "train" / "configs" / "smoke.yaml", overrides)
+
+
+@pytest.fixture(scope="session")
+def joint_run(tmp_path_factory: pytest.TempPathFactory):
+    """A run folder after three steps, and the stage as it was trained, in memory; tests change neither."""
+    import torch
+    from accelerate.state import AcceleratorState
+
+    import mgie.training.loop
+    from mgie.training.stages import build_stage, language
+
+    run, stages = tmp_path_factory.mktemp("joint") / "run", []
+
+    def keep(config):
+        stages.append(build_stage(config))
+        return stages[-1]
+
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
+        patch.setattr(language, "TOKENIZER_ROWS", 100)
+        patch.setattr(mgie.training.loop, "build_stage", keep)
+        mgie.training.loop.train(smoke_config(run, max_steps=3, save_every=3))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    stages[0].module.eval()
+    return run, stages[0]

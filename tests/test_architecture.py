@@ -30,6 +30,7 @@ FLOORS = {
     "mgie.models.mgie": 3,
     "mgie.pipeline": 4,
     "mgie.checkpoint": 5,
+    "mgie.checkpoint.extract": 5.5,  # it reads training runs, so it stands on `training`
     "mgie.training": 5,
     "mgie.evaluation": 5,
     "mgie.cli": 6,

@@ -28,7 +28,8 @@ stage language --set "data.requests=$photographs/requests.jsonl" \
 stage joint --set "data.requests=$photographs/requests.jsonl" \
     --set "model.vae=$out/autoencoder/pipeline/vae" --set "model.mllm=$out/language/pipeline"
 
-python train/export_model.py "$out/joint" "$out/mgie-tiny" --licence "CC-BY-NC-4.0 (some of the photographs are for research only)" \
+mgie extract "$out/joint" -o "$out/mgie-tiny" --dtype float16 \
+    --licence "CC-BY-NC-4.0 (some of the photographs are for research only)" \
     --data "made edits (mgie.data.synth) of the photographs in $(basename "$data")" \
     --data "real people's requests in $(basename "$data")/instructions" \
     --data "features of EfficientNet-lite0, trained on ImageNet (stage vision)"

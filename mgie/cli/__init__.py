@@ -12,11 +12,14 @@ from typing import Any
 
 import typer
 
+from mgie.cli.convert import convert
 from mgie.cli.data import app as data_app
 from mgie.cli.edit import edit
 from mgie.cli.evaluate import evaluate
+from mgie.cli.extract import extract
 from mgie.cli.info import info
 from mgie.cli.train import train
+from mgie.cli.verify import verify
 from mgie.errors import MGIEError
 
 app = typer.Typer(
@@ -28,6 +31,9 @@ app = typer.Typer(
 app.command()(edit)
 app.command()(info)
 app.command()(train)
+app.command()(convert)
+app.command()(extract)
+app.command()(verify)
 app.add_typer(data_app, name="data")
 app.command("eval")(evaluate)
 

@@ -20,6 +20,10 @@ Device = Annotated[
 DType = Annotated[
     Literal["float32", "bfloat16", "float16"], typer.Option(help="Number type of the model's weights.")
 ]
+KeptDType = Annotated[
+    Literal["float32", "bfloat16", "float16"] | None,
+    typer.Option("--dtype", help="Number type of the weights; by default as they are stored."),
+]
 Model = Annotated[
     str, typer.Option("--model", "-m", help="Built-in name, pipeline folder, or hub id 'owner/name'.")
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from diffusers.utils import logging as diffusers_logging
 from torch import nn
-from transformers import LlavaProcessor
+from transformers import LlavaProcessor, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from mgie.errors import CheckpointError
@@ -30,24 +30,37 @@ def load_part(
     Raises:
         CheckpointError: the part is not there, or a tensor is missing, unexpected, misshapen or not finite.
     """
-    where = folder / name
-    if not where.is_dir():
+    where, model_class = folder / name, part_class(folder, name, entry)
+    if name == "processor":
+        return load_processor(where, model_class)
+    if name == "scheduler":
+        with _readable(where):
+            return model_class.from_pretrained(where, local_files_only=True)
+    return load_model(where, model_class, dtype, device_map)
+
+
+def part_class(folder: Path, name: str, entry: list[Any]) -> Any:
+    """Returns the class of a part, whose folder is there.
+
+    Args:
+        folder: the pipeline's folder.
+        name: the part's folder in it.
+        entry: module and class of the part, as in `model_index.json`.
+
+    Raises:
+        CheckpointError: there is no such folder, or the class is none that mgie knows.
+    """
+    if not (folder / name).is_dir():
         raise CheckpointError(f"{folder} has no folder '{name}'; copy the model again, whole")
     library, class_name = entry if len(entry) == 2 else (None, None)
     if library not in ("diffusers", "transformers") and not str(library).startswith("mgie.models."):
         raise CheckpointError(f"{folder} names {entry} for '{name}'; expected a class that mgie knows")
     try:
-        part_class: Any = getattr(importlib.import_module(str(library)), str(class_name))
+        return getattr(importlib.import_module(str(library)), str(class_name))
     except (ImportError, AttributeError) as error:
         raise CheckpointError(
             f"{folder} names {entry} for '{name}'; expected a class that mgie knows"
         ) from error
-    if name == "processor":
-        return load_processor(where, part_class)
-    if name == "scheduler":
-        with _readable(where):
-            return part_class.from_pretrained(where, local_files_only=True)
-    return load_model(where, part_class, dtype, device_map)
 
 
 def load_processor(where: Path, processor_class: Any = LlavaProcessor) -> Any:
@@ -61,7 +74,11 @@ def load_processor(where: Path, processor_class: Any = LlavaProcessor) -> Any:
 
 
 def load_model(
-    where: Path, model_class: Any, dtype: torch.dtype = torch.float32, device_map: str | None = None
+    where: Path,
+    model_class: Any,
+    dtype: torch.dtype = torch.float32,
+    device_map: str | None = None,
+    use_safetensors: bool = True,
 ) -> Any:
     """Returns the model in a folder.
 
@@ -70,6 +87,7 @@ def load_model(
         model_class: a class of diffusers, transformers or `mgie.models`.
         dtype: type of all weights, whatever the files hold.
         device_map: a device, to load straight onto it; None is the CPU.
+        use_safetensors: otherwise PyTorch's own files are read, weights alone.
 
     Raises:
         CheckpointError: it cannot be read, or a tensor is missing, unexpected, misshapen or not finite.
@@ -79,13 +97,32 @@ def load_model(
             where,
             dtype=dtype,
             device_map=device_map,
-            use_safetensors=True,
+            use_safetensors=use_safetensors,
             local_files_only=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are reported below, by name
         )
-    _check_tensors(where, model, info)
+    check_tensors(where, model, info)
     return model
+
+
+def empty_model(where: Path, model_class: Any) -> Any:
+    """Returns the model that a folder's `config.json` describes, on the meta device: names and shapes alone.
+
+    Args:
+        where: the folder; its weights are not looked at.
+        model_class: a class of diffusers, transformers or `mgie.models`.
+
+    Raises:
+        CheckpointError: the configuration cannot be read, or is not one of this class.
+    """
+    with _readable(where), torch.device("meta"):
+        if not issubclass(model_class, nn.Module):
+            raise TypeError(f"{model_class.__name__} is no model")
+        if issubclass(model_class, PreTrainedModel):
+            config_class: Any = model_class.config_class
+            return model_class(config_class.from_pretrained(where, local_files_only=True))
+        return model_class.from_config(model_class.load_config(where, local_files_only=True))
 
 
 @contextlib.contextmanager
@@ -117,8 +154,14 @@ def quiet_loading() -> Iterator[None]:
                 library.enable_progress_bar()
 
 
-def _check_tensors(where: Path, model: nn.Module, info: dict[str, Any]) -> None:
-    """Raises a `CheckpointError` with the name of the first tensor that is not as the configuration says."""
+def check_tensors(where: Path, model: nn.Module, info: dict[str, Any]) -> None:
+    """Raises a `CheckpointError` with the name of the first tensor that is not as the configuration says.
+
+    Args:
+        where: what was read, for the message.
+        model: the model that it was read into.
+        info: `missing_keys`, `unexpected_keys` and `mismatched_keys`, as `output_loading_info` gives them.
+    """
     problems = {
         "is missing": sorted(info["missing_keys"]),
         "is not part of this model": sorted(info["unexpected_keys"]),

@@ -102,6 +102,19 @@ def build_mllm(
     return mllm
 
 
+def saved_name(name: str) -> str:
+    """Returns the name that `save_pretrained` gives a tensor of LLaVA, which is transformers' older one."""
+    for prefix, saved in (
+        ("model.language_model.", "language_model.model."),
+        ("lm_head.", "language_model.lm_head."),
+        ("model.vision_tower.", "vision_tower."),
+        ("model.multi_modal_projector.", "multi_modal_projector."),
+    ):
+        if name.startswith(prefix):
+            return saved + name.removeprefix(prefix)
+    return name
+
+
 def visual_token_ids(processor: LlavaProcessor, num: int = NUM_VISUAL_TOKENS) -> list[int]:
     """Returns the ids of the visual tokens, asked of the tokenizer."""
     return processor.tokenizer.convert_tokens_to_ids(visual_tokens(num))

@@ -14,20 +14,33 @@ def build_optimizer(module: nn.Module, config: TrainConfig) -> AdamW:
     Raises:
         ConfigError: if a named part does not exist.
     """
-    parts = {
-        name: child for name, child in module.named_children() if next(child.parameters(), None) is not None
-    }
+    freeze_parts(module, config)
+    groups = []
+    for name, part in _parts(module).items():
+        parameters = [p for p in part.parameters() if p.requires_grad]
+        if parameters:
+            groups.append({"params": parameters, "lr": config.learning_rates.get(name, config.learning_rate)})
+    return AdamW(groups, weight_decay=config.weight_decay, betas=(0.9, 0.99), fused=True)
+
+
+def freeze_parts(module: nn.Module, config: TrainConfig) -> None:
+    """Takes the gradients from the parts whose rate in `learning_rates` is 0.
+
+    Raises:
+        ConfigError: if a named part does not exist.
+    """
+    parts = _parts(module)
     for name, rate in config.learning_rates.items():
         if name not in parts:
             raise ConfigError(f"learning_rates.{name}: stage {config.stage} trains {', '.join(parts)}")
         if rate == 0:
             parts[name].requires_grad_(False)
-    groups = []
-    for name, part in parts.items():
-        parameters = [p for p in part.parameters() if p.requires_grad]
-        if parameters:
-            groups.append({"params": parameters, "lr": config.learning_rates.get(name, config.learning_rate)})
-    return AdamW(groups, weight_decay=config.weight_decay, betas=(0.9, 0.99), fused=True)
+
+
+def _parts(module: nn.Module) -> dict[str, nn.Module]:
+    return {
+        name: child for name, child in module.named_children() if next(child.parameters(), None) is not None
+    }
 
 
 def build_schedule(optimizer: AdamW, config: TrainConfig) -> LambdaLR:

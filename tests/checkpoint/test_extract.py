@@ -6,13 +6,144 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from mgie.checkpoint.extract import export_pipeline
+from mgie.checkpoint.extract import export_pipeline, extract_run
 from mgie.errors import CheckpointError
 from mgie.pipeline import MGIEPipeline
+from mgie.training.stages import JointStage
+from tests.conftest import picture
+
+PARTS = ("mllm", "edit_head", "vae", "unet")
+Run = tuple[Path, JointStage]
+
+
+def tensors_of(pipeline: MGIEPipeline | Path) -> dict[str, Tensor]:
+    if isinstance(pipeline, Path):
+        pipeline = MGIEPipeline.from_pretrained(pipeline)
+    return {
+        f"{part}.{key}": tensor
+        for part in PARTS
+        for key, tensor in pipeline.components[part].state_dict().items()
+    }
+
+
+def edit_of(pipeline: MGIEPipeline | Path) -> Image.Image:
+    if isinstance(pipeline, Path):
+        pipeline = MGIEPipeline.from_pretrained(pipeline)
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(3)
+    return pipeline(
+        picture(), "make it red", expressive_instruction="a red house", generator=generator
+    ).images[0]
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(tensor, b[key]) for key, tensor in a.items())
+
+
+def test_the_average_is_what_the_run_itself_saved(joint_run: Run, tmp_path: Path):
+    run = joint_run[0]
+    out = extract_run(run, tmp_path / "model", provenance={"licence": "CC0"})
+    assert same(tensors_of(out), tensors_of(run / "pipeline"))
+    assert np.array_equal(edit_of(out), edit_of(run / "pipeline"))
+    provenance = json.loads((out / "mgie.json").read_text())
+    told = {key: provenance[key] for key in ("licence", "training_steps", "weights", "dtype")}
+    assert told == {"licence": "CC0", "training_steps": 3, "weights": "ema", "dtype": "float32"}
+    assert provenance["training_config"]["output_dir"] == "run"
+    assert not any(str(run.parent) in path.read_text("utf-8") for path in out.rglob("*.json"))
+    again = extract_run(run / "checkpoint", tmp_path / "again", weights="ema")
+    assert same(tensors_of(again), tensors_of(out))
+
+
+def test_raw_weights_are_those_in_memory(joint_run: Run, tmp_path: Path):
+    run, stage = joint_run
+    out = extract_run(run, tmp_path / "model", weights="raw")
+    assert same(tensors_of(out), tensors_of(stage.pipeline))
+    assert not same(tensors_of(out), tensors_of(run / "pipeline"))
+    assert np.array_equal(edit_of(out), edit_of(stage.pipeline))
+    assert json.loads((out / "mgie.json").read_text())["weights"] == "raw"
+
+
+def test_half_precision_is_rounded_once(joint_run: Run, tmp_path: Path):
+    run, stage = joint_run
+    out = extract_run(run, tmp_path / "model", weights="raw", dtype=torch.float16)
+    exact = tensors_of(stage.pipeline)
+    assert same(tensors_of(out), {key: tensor.half().float() for key, tensor in exact.items()})
+
+
+def test_frozen_parts_have_no_average(joint_run: Run, tmp_path: Path):
+    """The averaged tensors have no names, so their places depend on what was trained."""
+    run = Path(shutil.copytree(joint_run[0], tmp_path / "run"))
+    file = run / "checkpoint" / "custom_checkpoint_0.pkl"
+    trained = [name for name, p in joint_run[1].module.named_parameters() if p.requires_grad]
+    state = torch.load(file)
+    pairs = zip(trained, state["shadow_params"], strict=True)
+    state["shadow_params"] = [tensor for name, tensor in pairs if not name.startswith("mllm.")]
+    torch.save(state, file)
+    with pytest.raises(CheckpointError, match=r"averaged tensors.*learning_rates"):
+        extract_run(run, tmp_path / "model")
+
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("learning_rates: {}", "learning_rates: {mllm: 0.0}"))
+    found = tensors_of(extract_run(run, tmp_path / "model"))
+    raw, average = (tensors_of(source) for source in (joint_run[1].pipeline, joint_run[0] / "pipeline"))
+    assert same(found, {key: (raw if key.startswith("mllm.") else average)[key] for key in found})
+
+
+def test_a_run_without_an_average(joint_run: Run, tmp_path: Path):
+    run = Path(shutil.copytree(joint_run[0], tmp_path / "run"))
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("ema_decay: 0.9", "ema_decay: 0.0"))
+    with pytest.raises(CheckpointError, match="kept no average"):
+        extract_run(run, tmp_path / "model", weights="ema")
+    out = extract_run(run, tmp_path / "model")
+    assert json.loads((out / "mgie.json").read_text())["weights"] == "raw"
+    assert same(tensors_of(out), tensors_of(joint_run[1].pipeline))
+
+
+def test_what_is_no_joint_run_with_a_checkpoint(joint_run: Run, tmp_path: Path):
+    run = Path(shutil.copytree(joint_run[0], tmp_path / "run"))
+    out = tmp_path / "model"
+    with pytest.raises(CheckpointError, match=r"is the run's own pipeline"):
+        extract_run(run, run / "pipeline")
+    with pytest.raises(CheckpointError, match="is not a model folder"):
+        extract_run(run, run / "samples")
+    with pytest.raises(CheckpointError, match="there is no folder"):
+        extract_run(tmp_path / "nothing", out)
+    with pytest.raises(CheckpointError, match="no training run"):
+        extract_run(run / "pipeline", out)
+    (run / "pipeline" / "model_index.json").unlink()
+    with pytest.raises(CheckpointError, match=r"no pipeline/model_index\.json"):
+        extract_run(run, out)
+    (run / "checkpoint" / "step.json").write_text("{}")
+    shutil.copytree(joint_run[0] / "pipeline", run / "pipeline", dirs_exist_ok=True)
+    with pytest.raises(CheckpointError, match=r"step\.json has no step"):
+        extract_run(run, out)
+    shutil.rmtree(run / "checkpoint")
+    with pytest.raises(CheckpointError, match="has no checkpoint yet"):
+        extract_run(run, out)
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("stage: joint", "stage: vision"))
+    with pytest.raises(CheckpointError, match="a run of stage vision"):
+        extract_run(run, out)
+    assert not out.exists()
+
+
+def test_a_checkpoint_replaced_meanwhile_is_refused(joint_run: Run, tmp_path: Path):
+    run = Path(shutil.copytree(joint_run[0], tmp_path / "run"))
+
+    def report(step: str) -> None:
+        if step == "reading the weights":
+            (run / "checkpoint" / "step.json").write_text('{"step": 4}')
+
+    with pytest.raises(CheckpointError, match="wrote its next checkpoint"):
+        extract_run(run, tmp_path / "model", report=report)
 
 
 def test_a_half_precision_model_with_its_provenance(

@@ -7,7 +7,10 @@ OPTIONS = {
     "edit": "image instruction output model seed num_images steps guidance_scale image_guidance_scale "
     "expressive device dtype as_json timings debug",
     "info": "model as_json debug",
+    "verify": "model edit device dtype as_json debug",
     "train": "config overrides debug",
+    "convert": "output model llava vision_tower mgie diffusion base to dtype debug",
+    "extract": "snapshot output weights dtype layout llava vision_tower diffusion licence data debug",
     "eval": "model data output limit batch_size seed suite lpips clip clip_architecture dino device dtype "
     "json debug",
     "data synth": "photographs output count seed families split requests debug",

@@ -8,18 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from accelerate.state import AcceleratorState
 
 import mgie.training.loop
-from mgie.config import TrainConfig, load_config
+from mgie.config import TrainConfig
 from mgie.training.stages import language
+from tests.conftest import smoke_config
 
 sys.path.insert(0, str(Path(__file__).parent))  # toy_stage, which is a program of its own too
 
 from toy_stage import ToyStage
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -47,11 +45,6 @@ def smoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trai
     monkeypatch.setattr(language, "TOKENIZER_ROWS", 100)
 
     def config(**changes: Any) -> TrainConfig:
-        photographs = ROOT / "_data" / "photographs"
-        changes = {"output_dir": str(tmp_path / "run"), "data.photographs": str(photographs), **changes}
-        overrides = [
-            f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in changes.items()
-        ]
-        return load_config(ROOT / "train" / "configs" / "smoke.yaml", overrides)
+        return smoke_config(tmp_path / "run", **changes)
 
     return config

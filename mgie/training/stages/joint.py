@@ -32,19 +32,7 @@ class JointStage(Stage):
         self.config = config
         self.pipeline = pipeline = build_pipeline(config)
         pipeline.set_progress_bar_config(disable=True)
-        self.module = MGIE(
-            mllm=pipeline.mllm,
-            edit_head=pipeline.edit_head,
-            vae=pipeline.vae,
-            unet=pipeline.unet,
-            scheduler=cast(DDPMScheduler, DDPMScheduler.from_config(pipeline.scheduler.config)),
-            visual_token_ids=visual_token_ids(pipeline.processor, pipeline.config["num_visual_tokens"]),
-            draws_per_pair=config.draws_per_pair,
-            condition_dropout=config.condition_dropout,
-            diffusion_weight=config.diffusion_weight,
-            timestep_shift=config.timestep_shift,
-        )
-        self.module.mllm.model.vision_tower.requires_grad_(False)
+        self.module = build_module(pipeline, config)
         self.dataset = open_dataset(config.data, config.seed)
         self.collate = EditCollator(pipeline.processor)
 
@@ -66,6 +54,24 @@ class JointStage(Stage):
         generators = [torch.Generator().manual_seed(i) for i in range(6)]
         edited = self.pipeline(sources, instructions, generator=generators, keep_native=False).images
         return grid([sources, targets, [image.resize((width, height)) for image in edited]])
+
+
+def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
+    """Returns what is trained, of the pipeline's own parts, the vision tower frozen."""
+    module = MGIE(
+        mllm=pipeline.mllm,
+        edit_head=pipeline.edit_head,
+        vae=pipeline.vae,
+        unet=pipeline.unet,
+        scheduler=cast(DDPMScheduler, DDPMScheduler.from_config(pipeline.scheduler.config)),
+        visual_token_ids=visual_token_ids(pipeline.processor, pipeline.config["num_visual_tokens"]),
+        draws_per_pair=config.draws_per_pair,
+        condition_dropout=config.condition_dropout,
+        diffusion_weight=config.diffusion_weight,
+        timestep_shift=config.timestep_shift,
+    )
+    module.mllm.model.vision_tower.requires_grad_(False)
+    return module
 
 
 def build_pipeline(config: TrainConfig) -> MGIEPipeline:
