@@ -298,6 +298,7 @@ def departures(recorded: Recorded, pipeline: MGIEPipeline, module: MGIE) -> dict
     texts = recorded.json("text/remove_alter.json")
     masked = [row["name"] for row in rows if row["all_ignored"]]
     cut = [row["name"] for row in rows if not row["has_img0_label"] and not row["all_ignored"]]
+    pictured = [row["name"] for row in rows if "<image>" in row["expressive"]]
     diffusion = recorded.folder / "checkpoints" / "stable-diffusion-v1-5"
     text_to_image: Any = UNet2DConditionModel.from_pretrained(diffusion / "unet", use_safetensors=False)
     generator = Generator().manual_seed(0)
@@ -313,7 +314,7 @@ def departures(recorded: Recorded, pipeline: MGIEPipeline, module: MGIE) -> dict
     theirs = widened(torch.cat([noise, source], 1), 500, context).sample
 
     with torch.enable_grad():
-        whole = compare_training(recorded, module, "natural")["denoising loss"]
+        found = compare_training(recorded, module, "natural")
         own_vae, module.vae = module.vae, pipeline.vae
         other = compare_training(recorded, module, "natural")["denoising loss"]
         module.vae = own_vae
@@ -323,13 +324,17 @@ def departures(recorded: Recorded, pipeline: MGIEPipeline, module: MGIE) -> dict
         "an expressive instruction may be empty": f"{sum('raises' in text for text in texts)} of "
         f"{len(texts)} recorded texts stop the original",
         "token ids come from the tokenizer, not from constants": "none: all recorded ids are equal",
+        "padding is masked and never seen": "none: the states of the padded rows differ by "
+        f"{found['visual token states']:.1g}",
         "an instruction with `[IMG0]` is refused": "the original takes its visual tokens there",
         "rows of more than 512 tokens are not cut": f"{len(cut)} of {len(rows)} training rows loses its "
         "visual tokens in the original",
         "answers with separators of the dialogue are learned": f"{len(masked)} of {len(rows)} training "
         "rows teach the original nothing",
+        "`<image>` in an answer is text": f"{len(pictured)} of {len(rows)} training rows gets the "
+        "tokens of a second picture in the original",
         "the autoencoder is not drawn anew for training": "the recorded denoising loss, equal to "
-        f"{whole:.0e} with the original's, changes by {other:.1%} with the pipeline's",
+        f"{found['denoising loss']:.0e} with the original's, changes by {other:.1%} with the pipeline's",
     }
 
 
