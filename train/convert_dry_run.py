@@ -73,10 +73,11 @@ def write_released(folder: Path) -> int:
         weight_map |= dict.fromkeys(shapes, name)
     write_json(folder / "llava" / "model.safetensors.index.json", {"weight_map": weight_map})
 
-    half = {"dtype": torch.float16}
+    half: dict[str, Any] = {"dtype": torch.float16}
     trained = {name: torch.zeros(num_tokens, 4096, **half) for name in (EMBEDDINGS, LM_HEAD)}
     with torch.device("meta"):
-        edit_head, unet = EditHead(), UNet2DConditionModel.from_config({**UNET, "in_channels": 8})
+        edit_head = EditHead()
+        unet: Any = UNet2DConditionModel.from_config({**UNET, "in_channels": 8})
     trained |= {
         f"edit_head.{name}": torch.zeros(t.shape, **half) for name, t in edit_head.state_dict().items()
     }

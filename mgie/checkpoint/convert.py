@@ -9,6 +9,7 @@ more memory than one shard.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import diffusers
 import torch
@@ -210,15 +211,15 @@ def _mllm_config(places: _Places, tokenizer: PreTrainedTokenizerFast) -> LlavaCo
     """Returns LLaVA's configuration in transformers' terms."""
     llava = read_json(places.llava / "config.json")
     clip = read_json(places.vision_tower / "config.json")
-    vision = CLIPVisionConfig(**clip.get("vision_config", clip))
+    vision: Any = CLIPVisionConfig(**clip.get("vision_config", clip))
     own = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act")
     own += ("max_position_embeddings", "rms_norm_eps")
-    ids = _special_ids(tokenizer)
+    ids: dict[str, Any] = _special_ids(tokenizer)
     text = LlamaConfig(vocab_size=len(tokenizer), **{key: llava[key] for key in own if key in llava}, **ids)
     return LlavaConfig(
         vision_config=vision,
         text_config=text,
-        image_token_index=tokenizer.convert_tokens_to_ids(PATCH_TOKEN),
+        image_token_index=cast(int, tokenizer.convert_tokens_to_ids(PATCH_TOKEN)),
         # LLaVA-v1's one linear layer is the first of transformers' two; the second one is the identity.
         projector_hidden_act="linear",
         vision_feature_layer=llava.get("mm_vision_select_layer", -2),
@@ -295,7 +296,7 @@ def _write_pipeline(original: Original, places: _Places, out: Path, dtype: torch
         vae = load_model(folder, AutoencoderKL, dtype or torch.float32, use_safetensors=safe)
     pipeline = MGIEPipeline(
         mllm=mllm,
-        processor=_processor(places, tokenizer, config.vision_config),
+        processor=_processor(places, tokenizer, cast(CLIPVisionConfig, config.vision_config)),
         edit_head=edit_head,
         vae=vae,
         unet=unet,
@@ -334,7 +335,7 @@ def _unet(places: _Places, edit_head: EditHead) -> UNet2DConditionModel:
             "this is the UNet of another model"
         )
     config["in_channels"] = 2 * config["out_channels"]
-    return UNet2DConditionModel.from_config(config)
+    return cast(UNet2DConditionModel, UNet2DConditionModel.from_config(config))
 
 
 def _mllm_tensors(original: Original) -> Iterator[tuple[str, Tensor]]:

@@ -114,7 +114,9 @@ def _read_zero(folder: Path) -> dict[str, Tensor]:
     """Returns the fp32 tensors in a checkpoint of DeepSpeed's ZeRO, put together from all processes."""
     with _readable(folder), contextlib.redirect_stdout(io.StringIO()):  # it prints what it finds
         try:
-            from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+            from deepspeed.utils.zero_to_fp32 import (  # pyright: ignore[reportMissingImports]
+                get_fp32_state_dict_from_zero_checkpoint,
+            )
         except ImportError as error:
             raise CheckpointError(
                 f"{folder} was written by DeepSpeed, which reading it needs; pip install 'mgie[deepspeed]'"

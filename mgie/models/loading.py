@@ -122,7 +122,8 @@ def empty_model(where: Path, model_class: Any) -> Any:
         if issubclass(model_class, PreTrainedModel):
             config_class: Any = model_class.config_class
             return model_class(config_class.from_pretrained(where, local_files_only=True))
-        return model_class.from_config(model_class.load_config(where, local_files_only=True))
+        mixed_class: Any = model_class  # with diffusers' ConfigMixin
+        return mixed_class.from_config(mixed_class.load_config(where, local_files_only=True))
 
 
 @contextlib.contextmanager

@@ -66,7 +66,8 @@ class MGIE(nn.Module):
         prompt_embeds = self.edit_head(states, embeds)
         null_embeds = self.edit_head(torch.zeros_like(embeds), embeds)
 
-        latent_dist, image_latents = encode_pair(self.vae, batch["source"], batch["target"])
+        vae: Any = self.vae
+        latent_dist, image_latents = encode_pair(vae, batch["source"], batch["target"])
         draws = randomness
         if isinstance(draws, Generator):
             draws = Draws.sample(
@@ -76,7 +77,7 @@ class MGIE(nn.Module):
                 draws_per_pair=self.draws_per_pair,
                 timestep_shift=self.timestep_shift,
             )
-        latents = target_latents(latent_dist, self.vae.config.scaling_factor, draws.latent_noise)
+        latents = target_latents(latent_dist, vae.config.scaling_factor, draws.latent_noise)
         prompt_embeds, latents, image_latents = (
             x.repeat_interleave(self.draws_per_pair, 0) for x in (prompt_embeds, latents, image_latents)
         )

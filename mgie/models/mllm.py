@@ -185,7 +185,8 @@ def tokenize_dialogues(
     texts = prompts
     if answers is not None:
         texts = [dialogue_text(processor, *row) for row in zip(questions, answers, strict=True)]
-    inputs = processor(images=list(pictures), text=texts, add_special_tokens=False)
+    process: Any = processor  # whose arguments are not typed
+    inputs = process(images=list(pictures), text=texts, add_special_tokens=False)
     asked = processor.tokenizer(prompts, add_special_tokens=False).input_ids
     # The processor has written the one image token as often as the picture has patches.
     num_patches = inputs["input_ids"][0].count(processor.image_token_id)
