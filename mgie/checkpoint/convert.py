@@ -398,7 +398,7 @@ def _write_part(
                     f"{source}: tensor '{name}' {problem}; it is damaged or of another model"
                 )
             cast = _cast(tensor, dtype)
-            if not cast.isfinite().all():
+            if cast is not tensor and not cast.isfinite().all():
                 raise CheckpointError(
                     f"{source}: tensor '{name}' is too large for {dtype}; take torch.bfloat16"
                 )

@@ -13,11 +13,9 @@ from mgie.config import TrainConfig, load_config
 from mgie.errors import CheckpointError
 from mgie.model_folder import INDEX_FILE, check_free, read_json, replaced_folder, write_provenance
 from mgie.pipeline import MGIEPipeline
-from mgie.training.loop import CHECKPOINT
+from mgie.training.loop import CHECKPOINT, STEP_FILE
 from mgie.training.optim import freeze_parts
 from mgie.training.stages.joint import build_module
-
-STEP_FILE = "step.json"
 
 
 def extract_run(

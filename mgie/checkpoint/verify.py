@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from mgie.checkpoint.tokenizer import LLAVA_TOKENS
 from mgie.checkpoint.weights import Weights
 from mgie.errors import CheckpointError
 from mgie.model_folder import INDEX_FILE, PROVENANCE_FILE, find_model_folder, read_json, sha256_of
@@ -37,8 +38,6 @@ _NORM = re.compile(r"language_model\.model\.(.*norm)\.weight")
 _SMALLEST_NORM = 0.05
 """A language model's norms multiply by some tenths (LLaMA) or by values near 1, in the median over the
 layers; what fine-tuning adds to them is some thousandths."""
-_NUM_LLAVA_TOKENS = 3
-"""`<im_patch>`, `<im_start>` and `<im_end>`, which LLaVA adds to LLaMA's vocabulary."""
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Names in the autoencoders of Stable Diffusion 1, which diffusers still reads."""
 
@@ -356,9 +355,9 @@ def check_vocabulary_size(num_tokens: int, sizes: Mapping[str, int], num_visual_
 def _vocabulary_cause(difference: int, size: int, num_visual_tokens: int) -> str:
     added = {
         num_visual_tokens: f"the {num_visual_tokens} visual tokens",
-        _NUM_LLAVA_TOKENS: f"LLaVA's {_NUM_LLAVA_TOKENS} image tokens",
+        len(LLAVA_TOKENS): f"LLaVA's {len(LLAVA_TOKENS)} image tokens",
         num_visual_tokens
-        + _NUM_LLAVA_TOKENS: f"LLaVA's image tokens and the {num_visual_tokens} visual tokens",
+        + len(LLAVA_TOKENS): f"LLaVA's image tokens and the {num_visual_tokens} visual tokens",
         1: "the image token",
     }
     lacking = "the language model's" if difference < 0 else "the tokenizer's"

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint"
 """Folder of the newest checkpoint inside the run folder."""
+STEP_FILE = "step.json"
+"""File in it that says how many steps are behind it."""
 
 Report = Callable[[int, dict[str, float]], None]
 """Is told the step and its figures, on the main process."""
@@ -188,7 +190,7 @@ def save_checkpoint(accelerator: Accelerator, run: Path, step: int) -> None:
         accelerator.save_state(str(new))
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            (new / "step.json").write_text(json.dumps({"step": step}))
+            (new / STEP_FILE).write_text(json.dumps({"step": step}))
 
 
 def _resume(accelerator: Accelerator, run: Path) -> int:
@@ -198,7 +200,7 @@ def _resume(accelerator: Accelerator, run: Path) -> int:
         return 0
     try:
         accelerator.load_state(str(folder))
-        return int(json.loads((folder / "step.json").read_text())["step"])
+        return int(json.loads((folder / STEP_FILE).read_text())["step"])
     except Exception as error:  # whatever is wrong with it, the user is told which folder it is
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"cannot resume from {folder}: {reason}; remove it to start anew") from error
