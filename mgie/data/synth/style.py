@@ -11,8 +11,9 @@ from mgie.data.synth.wording import Params, Wordings
 
 _BLUR = {"slight": 0.014, "normal": 0.026, "strong": 0.05}
 _VIGNETTE = {"slight": 0.55, "normal": 0.8, "strong": 1.0}
-_POSTER_LEVELS = 4
-_BLOCKS = {"normal": 16, "strong": 8}
+_POSTER_LEVELS = 3
+_POSTER_SMOOTHNESS = 0.02
+_BLOCKS_PER_EIGHTH = {"normal": 2, "strong": 1}
 _FRAME = {"slight": 0.05, "normal": 0.1, "strong": 0.16}
 _FRAME_COLOURS = {
     "white": (1.0, 1.0, 1.0),
@@ -67,7 +68,7 @@ def _is_vignetted(source: Pixels, edited: Pixels, params: Params) -> bool:
 
 def _poster(pixels: Pixels, params: Params) -> Pixels:
     # Steps of light under smooth colour; steps in each channel would give grey walls pink and olive patches.
-    smooth = blurred(pixels, 0.01)
+    smooth = blurred(pixels, _POSTER_SMOOTHNESS)
     light = luminance(smooth)[..., None]
     steps = (np.minimum(np.floor(light * _POSTER_LEVELS), _POSTER_LEVELS - 1) + 0.5) / _POSTER_LEVELS
     return np.clip(steps + (smooth - light) * 2, 0, 1)
@@ -97,8 +98,12 @@ def _resized(pixels: Pixels, height: int, width: int, resample: Image.Resampling
 
 def _pixelate(pixels: Pixels, params: Params) -> Pixels:
     height, width, _ = pixels.shape
-    side = min(height, width) / _BLOCKS[params["strength"]]
-    small = _resized(pixels, round(height / side), round(width / side), Image.Resampling.BOX)
+    # Blocks of one area in every format, and a whole number of them each way.
+    columns, rows = (
+        max(1, round(8 * (side / other) ** 0.5)) * _BLOCKS_PER_EIGHTH[params["strength"]]
+        for side, other in ((width, height), (height, width))
+    )
+    small = _resized(pixels, rows, columns, Image.Resampling.BOX)
     return _resized(small, height, width, Image.Resampling.NEAREST)
 
 
@@ -170,6 +175,11 @@ BLUR = Family(
             "[reduce|lower|remove] the sharpness {much}",
             "make {it} look like seen [through frosted glass|without glasses|through a wet window]",
             "[hide|blur out|smear] [all details|the details|every detail] {much}",
+            "make the [whole picture|details|outlines|edges] {very} [blurry|soft|fuzzy]",
+            "[lose|drop] the [focus|sharpness] {much}",
+            "make {it} {how} more [blurry|blurred|out of focus]",
+            "[unsharpen|unfocus|smudge] {it} {much}",
+            "[use|apply|add] {size} [blur|blurring|gaussian blur]",
         ),
         phrases=(
             "{how} [blurrier|softer|less sharp]",
@@ -177,6 +187,10 @@ BLUR = Family(
             "{size} [blur|gaussian blur] [|please]",
             "{it} is too sharp",
             "{it} should be {very} [blurry|out of focus]",
+            "{how} more [blur|blurry|blurred]",
+            "{how} less sharpness",
+            "[blur|blurred|blurry] {much}",
+            "not so sharp",
         ),
         expressive=(
             "{Names} would be {degree} blurred, with soft edges and no fine detail.",
@@ -205,12 +219,20 @@ VIGNETTE = Family(
             "focus the light on the [middle|centre|center] {much}",
             "[put|set] {it} under a {size} spotlight",
             "[add|give {it}] {size} [dark corners|dark edges|shadows around the edges]",
+            "[make|turn] the [border area|outer parts|outside|outer edges] {how} darker",
+            "put a {size} [dark ring|shadow|dark frame of shadow] around the [edges|corners]",
+            "[vignette|add vignette to] [it|this|the picture|the photo] {much}",
+            "[shadow|dim|black out] the corners {much}",
+            "[use|apply] {size} [vignetting|corner shading|dark corners]",
         ),
         phrases=(
             "{size} [vignette|dark corners|dark edges] [|please]",
             "with a {size} vignette",
             "{how} darker [corners|edges]",
             "{it} should have {size} [dark corners|dark edges]",
+            "vignette {much}",
+            "{size} [shadows in the corners|black corners|vignetting|shaded edges]",
+            "[dark|darker] [corners|edges] {much}",
         ),
         expressive=(
             "The corners would fade {degree} into black, while {names} would stay bright in the middle.",
@@ -239,12 +261,22 @@ POSTER = Family(
             "[use|keep] only a few [flat|solid|] [colours|colors]",
             "make {it} [cartoonish|cartoony|comic style|pop art style]",
             "make the [colours|colors] flat [|and bold|like a poster]",
+            "make {it} [in|with] [flat colours|few colours|bold flat colours|only a few tones]",
+            "[turn|make] {it} into a [poster|pop art poster|comic strip|screenprint|cartoon]",
+            "[do|make] a [posterisation|posterization] of it",
+            "[simplify|flatten] the [colours|colors|tones] [|into a few|to a few flat ones]",
+            "[paint|draw|print|show] {it} as a [poster|comic|cartoon|screen print]",
+            "[use|apply|add] [posterisation|posterization|a cartoon filter|a cartoon effect]",
         ),
         phrases=(
             "[poster|pop art|comic|screen print] [style|version|look|effect]",
             "[as|like] [a poster|pop art|a comic|a screen print]",
             "[in|with] [flat colours|only a few colours|poster style|pop art style]",
             "{it} should look like [a poster|pop art|a comic]",
+            "[posterize|posterise|posterized|posterised] [|it|look|please|version]",
+            "[cartoon|comic book|silkscreen|posterized] [style|look|effect|version]",
+            "[pop art|poster|comic|cartoon]",
+            "few flat [colours|colors|tones]",
         ),
         expressive=(
             "{Names} would be shown in a few flat, bold colours with hard edges, like a printed poster.",
@@ -280,6 +312,13 @@ PIXELATE = Family(
             "[censor|hide] {it} with [pixels|a mosaic]",
             "make {it} a {size} mosaic",
             "[break|cut] {it} into {size} [pixels|squares|blocks]",
+            "make {it} [into|a picture of] {size} [squares|blocks|pixels]",
+            "[use|make] {size} pixels",
+            "[make|turn] the pixels {size} [and square|visible]",
+            "[show|draw|make] {it} as [pixel art|an 8-bit picture|a mosaic]",
+            "[do|add|use|apply] {size} [pixelation|pixelization|pixelating]",
+            "[pixelate|pixelize|blockify] [the picture|everything|the photo] {much}",
+            "make {it} {much} [pixelated|in blocks]",
         ),
         phrases=(
             "{size} [pixels|mosaic|pixelation]",
@@ -287,6 +326,9 @@ PIXELATE = Family(
             "[as|like] [pixel art|an 8-bit game|a mosaic]",
             "8-bit [style|look|version]",
             "{it} should be {very} [pixelated|blocky]",
+            "[pixelate|pixelated|pixelize|pixelise|pixel art] [|please|it|look|style]",
+            "{size} [squares|blocks|mosaic tiles|square pixels]",
+            "[minecraft|retro game|lego|mosaic|8-bit] [style|look]",
         ),
         expressive=(
             "{Names} would break up into {shade} blocks of one colour each, as in an old video game.",
@@ -314,12 +356,24 @@ SKETCH = Family(
             "[keep|show|leave] only [the outlines|the lines|the edges|the contours] [|of it]",
             "make {it} [hand drawn|sketched|sketchy]",
             "trace [the outlines|the edges|it with a pencil]",
+            "[keep|show|leave|draw] [only|just] the [edges|outlines|lines|contours]",
+            "[turn|make] {it} into a [colouring page|coloring page|page to colour|line art drawing]",
+            "make {it} [line art|an outline drawing|a colouring page|a coloring book page]",
+            "[reduce|strip] {it} to [its outlines|outlines|lines|edges]",
+            "[show|leave] nothing but [the outlines|the lines|outlines]",
+            "make it a [pencil|hand drawn|graphite|black and white] [drawing|sketch]",
+            "[remove|drop] everything [but|except] the [outlines|lines|edges]",
+            "sketch [the outlines|the edges|the contours|everything] [with a pencil|in pencil|by hand]",
         ),
         phrases=(
             "[pencil|pencil sketch|sketch|line drawing] [style|version|please|look]",
             "[as|like] a [sketch|pencil sketch|pencil drawing|line drawing|drawing]",
             "in [pencil|the style of a pencil sketch]",
             "{it} should look like a [drawing|sketch]",
+            "[outlines|lines|edges|contours] only",
+            "[only|just] [outlines|lines|the outlines|pencil lines]",
+            "[drawing|pencil drawing|sketch|line art|colouring page] [|please|look|style|version]",
+            "[drawn|sketched] [by hand|in pencil|with a pencil]",
         ),
         expressive=(
             "{Names} would be drawn in fine grey pencil lines on white paper, without any colour.",
@@ -355,12 +409,20 @@ BORDER = Family(
             "[create|insert|include] a {size} {colour} [border|frame]",
             "make the [border|edge|frame] {size} {colour}",
             "hang {it} in a {size} {colour} frame",
+            "[add|put|place] a {size} {colour} [line|band|edge|margin] [around|along the edges of] {it}",
+            "[outline|ring|rim] {it} [with|in] {colour}",
+            "[add|use] {size} {colour} borders",
+            "give {it} {colour} [edges|borders|margins]",
+            "[place|show|mount] {it} in a {size} {colour} frame",
         ),
         phrases=(
             "{size} {colour} [border|frame] [|please|around it]",
             "with a {size} {colour} [border|frame]",
             "a {size} {colour} [border|frame] [|around it]",
             "{it} [needs|should have] a {size} {colour} [border|frame]",
+            "{size} {colour} [borders|edges|edge|margin]",
+            "[framed|bordered] [in|with] {colour}",
+            "in a {size} {colour} [frame|border]",
         ),
         expressive=(
             "A {shade} {colour} frame would run around {names}, which would stay as before inside it.",
