@@ -1,7 +1,24 @@
 """Files and pictures, without torch: read, fit to the working size, return to the native size, write."""
 
-from mgie.images.files import open_image, save_image
+from mgie.images.files import encode_image, save_image
+from mgie.images.mask import open_mask
 from mgie.images.native import return_to_native
+from mgie.images.photo import Metadata, Photo, open_image, open_photo
+from mgie.images.provenance import Edit, read_edits, with_edits
 from mgie.images.working_size import WorkingSize, resize
 
-__all__ = ["WorkingSize", "open_image", "resize", "return_to_native", "save_image"]
+__all__ = [
+    "Edit",
+    "Metadata",
+    "Photo",
+    "WorkingSize",
+    "encode_image",
+    "open_image",
+    "open_mask",
+    "open_photo",
+    "read_edits",
+    "resize",
+    "return_to_native",
+    "save_image",
+    "with_edits",
+]

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mgie.errors import ImageError
+from mgie.images.mask import feathered
 
 Array = NDArray[np.floating]
 
@@ -18,13 +19,31 @@ _KNOTS = np.arange(1, 24, dtype=np.float32) / 24
 """Grey values at which the tone curve of each channel may bend: enough to follow a posterised one."""
 _NUM_PLACED = 24
 """Weights of the whole-picture fit that belong to products of position (6) and affine colour (4)."""
-_SAMPLES = 1 << 13
+_SAMPLES = 1 << 12
 """Pixels that the whole-picture fit looks at."""
+_DRIFT = 0.015
+"""Change, in [0, 1], that a diffusion model makes where it means to make none."""
+_CHANGE_WINDOW = 1.5
+"""Standard deviation, in pixels at working size, of the window in which a change is measured."""
+_OUTLINE_WINDOW = 0.6
+"""The same where the outline of a changed part is sought."""
+_OUTLINE_REACH = 3
+"""Pixels at working size within which an edit is somewhere as strong as it is at its strongest."""
+_OUTLINE = 0.4, 0.7
+"""Share of that strength at which the outline begins, and at which all is inside."""
 _STRIP_PIXELS = 1 << 20
 """Pixels of the original that are in memory as float at one time."""
 
 
-def return_to_native(original: Image.Image, source: Array, edited: Array) -> Image.Image:
+def return_to_native(
+    original: Image.Image,
+    source: Array,
+    edited: Array,
+    *,
+    keep_unchanged: bool = True,
+    mask: Image.Image | None = None,
+    strength: float = 1.0,
+) -> Image.Image:
     """Returns the edit at the size of the original, aligned with it to the pixel.
 
     The edit is split into a colour change and new content. The colour change, a smooth field of affine
@@ -37,6 +56,10 @@ def return_to_native(original: Image.Image, source: Array, edited: Array) -> Ima
         original: RGB picture of any size.
         source: (h, w, 3) in [0, 1], the original through the autoencoder at working size.
         edited: (h, w, 3) in [0, 1], the edit at working size, from the same autoencoder.
+        keep_unchanged: whether what the edit did not change is the original, byte for byte. Where it changed
+            less than a model drifts by itself, that is; the transition is soft.
+        mask: mode L, of the original's size: white may change, black is the original, byte for byte.
+        strength: share of the way from the original, 0, to the edit, 1; every pixel moves evenly.
 
     Raises:
         ImageError: the arrays are not of one shape (h, w, 3), or hold values that are not finite.
@@ -52,7 +75,9 @@ def return_to_native(original: Image.Image, source: Array, edited: Array) -> Ima
     predicted = change.apply(source)
     kept, new = _kept_and_new(predicted, edited, change.noise)
     content = (1 - kept) * predicted + new * (_denoised(edited, change.noise) - predicted)
-    return _composite(original.convert("RGB"), change, kept, content)
+    changed = _changed(kept * predicted + content - source, change.noise) if keep_unchanged else None
+    weights = _Weights(changed, None if mask is None else feathered(mask), strength)
+    return _composite(original.convert("RGB"), change, kept, content, weights)
 
 
 @dataclass(frozen=True)
@@ -204,8 +229,64 @@ def _denoised(edited: Array, noise: float) -> Array:
     return edited - (1 - _ramp(strength / noise, 1, 2)) * fine
 
 
-def _composite(original: Image.Image, change: _ColourChange, kept: Array, content: Array) -> Image.Image:
-    """Returns `kept * change(original) + content` at the size of the original, made in strips of rows."""
+def _changed(change: Array, noise: float) -> Array:
+    """Returns a map (h, w, 1) in [0, 1]: where an edit changed the picture by more than a model drifts.
+
+    Args:
+        change: (h, w, 3), edit minus source.
+        noise: standard deviation of what is imprecise in it.
+    """
+    size = np.sqrt(_blur((change**2).mean(-1, keepdims=True), _CHANGE_WINDOW))
+    # The faintest edit of a whole picture counts: what is drift depends on the greatest change too.
+    drift = min(max(noise, _DRIFT), 0.2 * float(size.max()))
+    changed = _ramp(size, 0.5 * drift, 1.5 * drift)
+    if np.median(size) > drift:
+        return changed
+    # The edit is of a part. Its outline runs where the change is about half of what it is further in; what
+    # the decoder smeared beyond that is left out, and what happens to look alike further in is not.
+    fine = np.sqrt(_blur((change**2).mean(-1, keepdims=True), _OUTLINE_WINDOW))
+    inside = _ramp(fine / (_local_maximum(fine, _OUTLINE_REACH) + 1e-6), *_OUTLINE)
+    inside = -_local_maximum(-_local_maximum(inside, _OUTLINE_REACH), _OUTLINE_REACH)
+    near_outline = _local_maximum((changed < 0.5).astype(np.float32), 2 * _OUTLINE_REACH - 1)
+    return changed * np.maximum(inside, 1 - near_outline)
+
+
+def _local_maximum(plane: Array, reach: int) -> Array:
+    """Returns (h, w, 1): the greatest value of the plane (h, w, 1) within so many pixels each way."""
+    for axis in (0, 1):
+        padding = [(reach, reach) if i == axis else (0, 0) for i in range(3)]
+        padded = np.pad(plane, padding, mode="edge")
+        plane = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis).max(-1)
+    return plane
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """How much of the edit each pixel of the result takes, between 0 and 1."""
+
+    changed: Array | None
+    """(h, w, 1) at working size."""
+    mask: Image.Image | None
+    """Mode L at native size."""
+    strength: float
+
+    def rows(self, top: int, bottom: int, width: int, height: int) -> Array | float:
+        """Returns the weights (bottom - top, width, 1) of some rows of the result, or one for all of them."""
+        weights: Array | float = self.strength
+        if self.changed is not None:
+            span = top / height, bottom / height
+            weights = weights * _enlarge(self.changed, (width, bottom - top), span).clip(0, 1)
+        if self.mask is not None:
+            weights = (
+                weights * (np.asarray(self.mask.crop((0, top, width, bottom)), np.float32) / 255)[..., None]
+            )
+        return weights
+
+
+def _composite(
+    original: Image.Image, change: _ColourChange, kept: Array, content: Array, weights: _Weights
+) -> Image.Image:
+    """Returns `kept * change(original) + content`, weighted, at the original's size, in strips of rows."""
     width, height = original.size
     tables = change.tables()
     result = np.empty((height, width, 3), np.uint8)
@@ -214,14 +295,15 @@ def _composite(original: Image.Image, change: _ColourChange, kept: Array, conten
         bottom = min(top + rows, height)
         size, span = (width, bottom - top), (top / height, bottom / height)
         levels = np.asarray(original.crop((0, top, width, bottom)))
-        affine = _affine(levels.astype(np.float32) / 255)
+        colours = levels.astype(np.float32) / 255
         maps = _enlarge(change.fields, size, span).reshape(bottom - top, width, 3, 4)
         share = _enlarge(kept, size, span).clip(0, 1)
-        recoloured = np.einsum("hwoc,hwc->hwo", maps, affine)
+        recoloured = np.einsum("hwoc,hwc->hwo", maps, _affine(colours))
         for channel in range(3):
             recoloured += tables[channel][levels[..., channel]]
         strip = share * recoloured.clip(0, 1) + _enlarge(content, size, span)
-        result[top:bottom] = np.rint(strip.clip(0, 1) * 255)
+        weighted = colours + weights.rows(top, bottom, width, height) * (strip.clip(0, 1) - colours)
+        result[top:bottom] = np.rint(weighted * 255)
     return Image.fromarray(result)
 
 

@@ -310,6 +310,62 @@ class TestReturnToNative:
         strips, _ = edit(image, target)
         assert np.abs(whole - strips).max() <= 1 / 255
 
+    def test_what_an_edit_of_a_part_left_alone_is_the_original(self) -> None:
+        image = photo(640, 480)
+        native, region = unit(image), np.zeros((480, 640), bool)
+        region[150:330, 200:420] = True
+        grey = np.repeat((native @ LUMA)[..., None], 3, axis=2) * [1.2, 0.3, 0.3]
+        pasted = np.broadcast_to(np.float32([0.85, 0.8, 0.1]), native.shape)
+        drift = 0.01 * np.sin(np.mgrid[:480, :640].sum(0) / 90)[..., None]  # as of a diffusion model
+        for content in (grey, pasted):
+            target = np.where(region[..., None], content, native)
+            result, _ = edit(image, (target + drift).clip(0, 1), noise=0.01)
+            same = (result == native).all(-1)
+            assert same[~region].mean() > 0.95
+            assert psnr(result[~region], native[~region]) > 40
+            assert np.abs(result - target)[160:320, 210:410].mean() < 0.06
+
+    def test_all_may_be_taken_from_the_edit(self) -> None:
+        image = photo(320, 240)
+        working = decoded(unit(image), (128, 96))
+        drifted = (working + 0.008).clip(0, 1)
+        drifted[40:60, 50:70] = 0.9
+        kept = return_to_native(image, working, drifted)
+        taken = return_to_native(image, working, drifted, keep_unchanged=False)
+        assert kept.tobytes() != taken.tobytes()
+        corner = (slice(0, 60), slice(0, 80))
+        assert np.array_equal(np.asarray(kept)[corner], np.asarray(image)[corner])
+        assert 0.005 < float((unit(taken) - unit(image))[corner].mean()) < 0.011
+
+    def test_faint_edits_of_the_whole_picture_are_no_drift(self) -> None:
+        image = photo(320, 240)
+        working = decoded(unit(image), (128, 96))
+        result = unit(return_to_native(image, working, working * 0.95))
+        assert np.abs(result - 0.95 * unit(image)).mean() < 0.006
+
+    def test_a_mask_is_exact_outside(self) -> None:
+        image, mask = photo(320, 240), Image.new("L", (320, 240))
+        mask.paste(255, (100, 60, 260, 200))
+        working = decoded(unit(image), (128, 96))
+        result = np.asarray(return_to_native(image, working, 1 - working, mask=mask))
+        outside = np.asarray(mask) == 0
+        assert np.array_equal(result[outside], np.asarray(image)[outside])
+        assert np.abs(result[90:170, 130:230] / 255 - (1 - unit(image)[90:170, 130:230])).mean() < 0.06
+
+    def test_strength_moves_every_pixel_evenly(self) -> None:
+        image = photo(320, 240)
+        working = decoded(unit(image), (128, 96))
+        target = (working * [1, 0.4, 0.4]).astype(np.float32)
+        steps = [
+            np.asarray(return_to_native(image, working, target, strength=strength), int)
+            for strength in (0, 0.25, 0.5, 0.75, 1)
+        ]
+        assert np.array_equal(steps[0], np.asarray(image))
+        assert np.array_equal(steps[4], np.asarray(return_to_native(image, working, target)))
+        moves = np.stack([step - steps[0] for step in steps])
+        assert (np.diff(moves * np.sign(moves[-1]), axis=0) >= 0).all()
+        assert np.abs(2 * moves[2] - moves[4]).max() <= 2
+
     def test_wrong_arrays(self) -> None:
         image, good = photo(32, 32), np.zeros((16, 16, 3), np.float32)
         for bad in (good[..., 0], good[:8], np.zeros((16, 16, 4), np.float32), np.full_like(good, np.nan)):
