@@ -4,6 +4,7 @@ The steps are those of the figure: read, imagine, map, paint, return.
 """
 
 import contextlib
+import copy
 import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,11 +24,12 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 from typing_extensions import Self
 
 from mgie.errors import CheckpointError, ConfigError
-from mgie.images import WorkingSize, open_image, resize, return_to_native
+from mgie.images import WorkingSize, open_image, open_mask, resize, return_to_native
 from mgie.model_folder import INDEX_FILE, find_model_folder, read_json
 from mgie.models.edit_head import EditHead
 from mgie.models.loading import load_part, quiet_loading
 from mgie.models.mllm import (
+    dialogue_text,
     tokenize_dialogues,
     visual_token_embeds,
     visual_token_ids,
@@ -48,6 +50,30 @@ StepCallback = Callable[["MGIEPipeline", int, Any, dict[str, Any]], dict[str, An
 
 
 @dataclass(frozen=True)
+class EncodedImage:
+    """A picture that the autoencoder has seen: what all edits of it share (`MGIEPipeline.encode_image`)."""
+
+    picture: Image.Image
+    """Upright RGB, at its own size."""
+    size: tuple[int, int]
+    """Working (width, height)."""
+    image_latents: Tensor
+    """(c, h, w), the UNet's view of the source."""
+    decoded: np.ndarray
+    """(H, W, 3) in [0, 1], the source at working size as the autoencoder gives it back."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the language model has read of one edit, up to where its answer begins."""
+
+    question: str
+    input_ids: list[int]
+    cache: Any
+    """Keys and values of these tokens, of transformers' own class."""
+
+
+@dataclass(frozen=True)
 class Imagination:
     """What the language model imagines of B edits; reusable with any seed, guidance or solver."""
 
@@ -59,6 +85,8 @@ class Imagination:
     """(B, Q, C), the edit head's condition."""
     negative_prompt_embeds: Tensor
     """(B, Q, C), the null condition: the edit head of zero states."""
+    prompts: list[Prompt] | None = None
+    """B prompts, where these are kept for `MGIEPipeline.reimagine`."""
 
     def __len__(self) -> int:
         """Returns B."""
@@ -174,9 +202,11 @@ class MGIEPipeline(DiffusionPipeline):
     @torch.no_grad()
     def encode_instruction(
         self,
-        image: Picture | Sequence[Picture],
+        image: Picture | EncodedImage | Sequence[Picture | EncodedImage],
         instruction: str | Sequence[str],
         expressive_instruction: str | Sequence[str] | None = None,
+        *,
+        keep_prompts: bool = False,
     ) -> Imagination:
         """Returns what the language model imagines: the steps imagine and map.
 
@@ -185,36 +215,76 @@ class MGIEPipeline(DiffusionPipeline):
             instruction: B instructions; one alone goes with every picture.
             expressive_instruction: B texts to be taken as if the model had written them; then nothing is
                 generated.
+            keep_prompts: whether `reimagine` may follow; the model's keys and values of each row are kept.
 
         Raises:
             ConfigError: a text is empty, too long or holds a token of the model's own, or lists do not match.
         """
-        pictures = [open_image(picture) for picture in _as_list(image)]
+        pictures = [_opened(picture) for picture in _as_list(image)]
         instructions = [_checked_words("instruction", text, self.processor) for text in _as_list(instruction)]
-        num = _common_length(image=pictures, instruction=instructions)
-        if expressive_instruction is None:
-            questions = [question(text) for text in _repeated(instructions, num)]
-            words, states = self._write(_repeated(pictures, num), questions)
-        else:
-            words = [
-                _checked_words("expressive instruction", " ".join(text.split()), self.processor)
-                for text in _as_list(expressive_instruction)
-            ]
-            num = _common_length(image=pictures, instruction=instructions, expressive_instruction=words)
-            words = _repeated(words, num)
-            rows, _, pixel_values = tokenize_dialogues(
-                self.processor,
-                _repeated(pictures, num),
-                [question(text) for text in _repeated(instructions, num)],
-                [answer(text, self.config["num_visual_tokens"]) for text in words],
-            )
+        own = [] if expressive_instruction is None else self._checked_answers(expressive_instruction)
+        num = _common_length(
+            image=pictures, instruction=instructions, expressive_instruction=own or instructions
+        )
+        pictures = _repeated(pictures, num)
+        questions = [question(text) for text in _repeated(instructions, num)]
+        if own:
+            words = _repeated(own, num)
+            answers = [answer(text, self.config["num_visual_tokens"]) for text in words]
+            rows, _, pixel_values = tokenize_dialogues(self.processor, pictures, questions, answers)
             states = self._visual_token_states(rows, pixel_values)
-        return Imagination(words, states, *self._map(states))
+        else:
+            words, states = self._write(pictures, questions)
+        prompts = self._read(pictures, questions) if keep_prompts else None
+        return Imagination(words, states, *self._map(states), prompts)
+
+    @torch.no_grad()
+    def reimagine(self, imagination: Imagination, expressive_instruction: str | Sequence[str]) -> Imagination:
+        """Returns the imagination with other words in place of the model's own.
+
+        The same as `encode_instruction` with these words, but only they pass through the language model: what
+        it has read of picture and instruction is in the imagination.
+
+        Args:
+            imagination: from `encode_instruction(..., keep_prompts=True)`, B rows.
+            expressive_instruction: B texts, or one for all rows.
+
+        Raises:
+            ConfigError: as for `encode_instruction`; or the imagination has no prompts.
+        """
+        if imagination.prompts is None:
+            raise ConfigError(
+                "the imagination has no prompts; expected one of encode_instruction(..., keep_prompts=True)"
+            )
+        words = self._checked_answers(expressive_instruction)
+        num = _common_length(imagination=imagination.prompts, expressive_instruction=words)
+        words, prompts = _repeated(words, num), _repeated(imagination.prompts, num)
+        states = torch.cat([self._answer(*row) for row in zip(prompts, words, strict=True)])
+        return Imagination(words, states, *self._map(states), prompts)
+
+    @torch.no_grad()
+    def encode_image(
+        self, image: Picture, height: int | None = None, width: int | None = None
+    ) -> EncodedImage:
+        """Returns a picture with its source latents, for any number of edits of it.
+
+        Args:
+            image: picture or file.
+            height: working height, see `__call__`.
+            width: working width.
+
+        Raises:
+            MGIEError: a picture or size that cannot be used.
+        """
+        picture = open_image(image)
+        size = self._fit(picture, height, width)
+        image_latents = self._encode([picture], size)
+        return EncodedImage(picture, size, image_latents[0], self._decode(image_latents)[0])
 
     @torch.no_grad()
     def __call__(
         self,
-        image: Picture | Sequence[Picture],
+        image: Picture | EncodedImage | Sequence[Picture | EncodedImage],
         instruction: str | Sequence[str] | None = None,
         *,
         expressive_instruction: str | Sequence[str] | None = None,
@@ -228,6 +298,9 @@ class MGIEPipeline(DiffusionPipeline):
         latents: Tensor | None = None,
         height: int | None = None,
         width: int | None = None,
+        mask: Picture | Sequence[Picture] | None = None,
+        strength: float | Sequence[float] = 1.0,
+        keep_unchanged: bool = True,
         keep_native: bool = True,
         output_type: Literal["pil", "np", "pt", "latent"] = "pil",
         callback_on_step_end: StepCallback | None = None,
@@ -240,7 +313,7 @@ class MGIEPipeline(DiffusionPipeline):
         the language model.
 
         Args:
-            image: pictures or files, of any size and mode.
+            image: pictures or files, of any size and mode, or what `encode_image` made of them.
             instruction: what to do; not needed with `imagination` or `prompt_embeds`.
             expressive_instruction: own words in place of the model's, see `encode_instruction`.
             imagination: from `encode_instruction`.
@@ -254,8 +327,14 @@ class MGIEPipeline(DiffusionPipeline):
             latents: (B, c, h, w) unit normal noise in place of the generator's.
             height: working height, rounded down to the model's multiple; the picture is squeezed to it.
             width: working width, likewise.
+            mask: where the picture may change: white may, with a soft edge inside; black stays as it is, byte
+                for byte. As large as the upright picture.
+            strength: share of the way from the picture, 0, to the edit, 1.
+            keep_unchanged: whether places that the edit changed no more than a model drifts stay as they are,
+                byte for byte.
             keep_native: whether the edit is carried back onto the original at its own size; otherwise the
-                bare decoded picture at working size is returned.
+                bare decoded picture at working size is returned, and `mask`, `strength` and `keep_unchanged`
+                do not count.
             output_type: form of the pictures, see `MGIEPipelineOutput`; latents are at working size.
             callback_on_step_end: called as `callback(pipeline, step, timestep, tensors)` after each step;
                 what it returns replaces the tensors. Pictures of one working size are painted together,
@@ -281,7 +360,8 @@ class MGIEPipeline(DiffusionPipeline):
         seconds: dict[str, float] = {}
         # 1. Read.
         with _timed(seconds, "read"):
-            pictures = [open_image(picture) for picture in _as_list(image)]
+            encoded = [item if isinstance(item, EncodedImage) else None for item in _as_list(image)]
+            pictures = [_opened(item) for item in _as_list(image)]
         # 2. Imagine and map, once for all rows that share a picture and its words.
         with _timed(seconds, "imagine"):
             if imagination is None and prompt_embeds is None:
@@ -291,8 +371,8 @@ class MGIEPipeline(DiffusionPipeline):
                     )
                 imagination = self.encode_instruction(pictures, instruction, expressive_instruction)
             conditions = _conditions(imagination, prompt_embeds, negative_prompt_embeds)
-        rows = _rows(pictures, *conditions, generator, latents)
-        sizes = [self._fit(row.picture, height, width) for row in rows]
+        rows = _rows(pictures, encoded, *conditions, generator, latents, mask, strength)
+        sizes = [self._size_of(row, height, width) for row in rows]
         images: list[Any] = [None] * len(rows)
         self._interrupt = False
         for size in dict.fromkeys(sizes):
@@ -305,9 +385,13 @@ class MGIEPipeline(DiffusionPipeline):
                     tensors, sampling, generators, callback_on_step_end, callback_on_step_end_tensor_inputs
                 )
             # 4. Return.
-            originals = [rows[i].picture for i in same]
-            image_latents = tensors["image_latents"]
-            edits = self._return(originals, image_latents, painted, keep_native, output_type, seconds)
+            group = [rows[i] for i in same]
+            edits = list(painted)
+            if output_type != "latent":
+                edits = self._return(
+                    group, tensors["image_latents"], painted, keep_native, keep_unchanged, seconds
+                )
+                edits = [_as_type(edit, output_type) for edit in edits]
             for i, edit in zip(same, edits, strict=True):
                 images[i] = edit
         self.maybe_free_model_hooks()
@@ -328,6 +412,12 @@ class MGIEPipeline(DiffusionPipeline):
     @property
     def _visual_token_ids(self) -> list[int]:
         return visual_token_ids(self.processor, self.config["num_visual_tokens"])
+
+    def _checked_answers(self, expressive_instruction: str | Sequence[str]) -> list[str]:
+        return [
+            _checked_words("expressive instruction", " ".join(text.split()), self.processor)
+            for text in _as_list(expressive_instruction)
+        ]
 
     # imagine
 
@@ -355,6 +445,46 @@ class MGIEPipeline(DiffusionPipeline):
         words = [clean_expressive_instruction(tokenizer.decode(answer)) for answer in answers]
         rows = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
         return words, self._visual_token_states(rows, pixel_values)
+
+    def _read(self, pictures: list[Image.Image], questions: list[str]) -> list[Prompt]:
+        """Returns what the model keeps of B pictures and questions, row by row."""
+        device = self._execution_device
+        rows, _, pixel_values = tokenize_dialogues(self.processor, pictures, questions)
+        outputs = [
+            self.mllm(
+                input_ids=torch.tensor([ids], device=device),
+                pixel_values=pixel_values[i : i + 1].to(device, self.mllm.dtype),
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            for i, ids in enumerate(rows)
+        ]
+        return [
+            Prompt(text, ids, output.past_key_values)
+            for text, ids, output in zip(questions, rows, outputs, strict=True)
+        ]
+
+    def _answer(self, prompt: Prompt, words: str) -> Tensor:
+        """Returns the states (1, N, D) of an answer in these words."""
+        tokenizer, tokens = self.processor.tokenizer, self._visual_token_ids
+        # The answer's ids as they are in the whole dialogue, where a blank may belong to the first word.
+        asked, told = (
+            tokenizer(
+                dialogue_text(self.processor, prompt.question, text), add_special_tokens=False
+            ).input_ids
+            for text in (None, answer(words, len(tokens)))
+        )
+        row = torch.tensor(prompt.input_ids + told[len(asked) :])[None]
+        start = len(prompt.input_ids)
+        output = self.mllm(
+            input_ids=row[:, start:].to(self._execution_device),
+            past_key_values=copy.deepcopy(prompt.cache),  # which would grow by the answer
+            output_hidden_states=True,
+            logits_to_keep=1,
+        )
+        positions = visual_token_positions(row[:, :-1], tokens[0], len(tokens)) - start
+        states = output.hidden_states[-1]
+        return visual_token_states(states, positions.to(states.device), len(tokens))
 
     def _visual_token_states(self, rows: list[list[int]], pixel_values: Tensor) -> Tensor:
         """Returns (B, N, D) from one pass over whole dialogues; padding on the right is never seen."""
@@ -386,6 +516,14 @@ class MGIEPipeline(DiffusionPipeline):
 
     # paint
 
+    def _size_of(self, row: "_Row", height: int | None, width: int | None) -> tuple[int, int]:
+        """Returns the working (width, height) of a row."""
+        if row.encoded is None:
+            return self._fit(row.picture, height, width)
+        if (height, width) != (None, None):
+            raise ConfigError("got height or width beside an encoded image; give them to encode_image")
+        return row.encoded.size
+
     def _fit(self, original: Image.Image, height: int | None, width: int | None) -> tuple[int, int]:
         """Returns the working (width, height): the rule's, or one given by hand, down to the multiple."""
         if height is None and width is None:
@@ -397,6 +535,8 @@ class MGIEPipeline(DiffusionPipeline):
 
     def _encode(self, pictures: list[Image.Image], size: tuple[int, int]) -> Tensor:
         """Returns the `image_latents` (B, c, h, w): mode and unscaled, see `mgie.diffusion.encode_pair`."""
+        if not pictures:
+            return torch.empty(0)
         pixels = np.stack([np.asarray(resize(picture, size), dtype=np.float32) for picture in pictures])
         pixels = torch.from_numpy(pixels / 127.5 - 1).permute(0, 3, 1, 2)
         encoded = self.vae.encode(pixels.to(self._execution_device, self.vae.dtype))
@@ -404,7 +544,10 @@ class MGIEPipeline(DiffusionPipeline):
 
     def _prepare(self, rows: "list[_Row]", size: tuple[int, int]) -> dict[str, Tensor]:
         """Returns `latents` (unit normal), `image_latents`, `prompt_embeds` and `negative_prompt_embeds`."""
-        image_latents = self._encode([row.picture for row in rows], size)
+        fresh = iter(self._encode([row.picture for row in rows if row.encoded is None], size))
+        image_latents = torch.stack(
+            [next(fresh) if row.encoded is None else row.encoded.image_latents for row in rows]
+        )
         device, shape = image_latents.device, image_latents.shape[1:]
         noise = []
         for row in rows:
@@ -494,24 +637,32 @@ class MGIEPipeline(DiffusionPipeline):
 
     def _return(
         self,
-        originals: list[Image.Image],
+        rows: "list[_Row]",
         image_latents: Tensor,
         latents: Tensor,
         keep_native: bool,
-        output_type: str,
+        keep_unchanged: bool,
         seconds: dict[str, float],
-    ) -> list[Any]:
-        """Returns the edits as `output_type`; the way back needs the source through the same decoder."""
-        if output_type == "latent":
-            return list(latents)
+    ) -> list[np.ndarray | Image.Image]:
+        """Returns the edits; the way back needs the source through the same decoder."""
         with _timed(seconds, "decode"):
             edits = self._decode(latents / self.vae.config.scaling_factor)
-            sources = self._decode(image_latents) if keep_native else edits
+            if not keep_native:
+                return list(edits)
+            fresh = [i for i, row in enumerate(rows) if row.encoded is None]
+            decoded = dict(zip(fresh, self._decode(image_latents[fresh]), strict=True)) if fresh else {}
         with _timed(seconds, "return"):
-            if keep_native:
-                pictures = map(return_to_native, originals, sources, edits)
-                edits = [np.asarray(picture, dtype=np.float32) / 255 for picture in pictures]
-            return [_as_type(edit, output_type) for edit in edits]
+            return [
+                return_to_native(
+                    row.picture,
+                    decoded[i] if row.encoded is None else row.encoded.decoded,
+                    edits[i],
+                    keep_unchanged=keep_unchanged,
+                    mask=row.mask,
+                    strength=row.strength,
+                )
+                for i, row in enumerate(rows)
+            ]
 
 
 @dataclass(frozen=True)
@@ -519,6 +670,7 @@ class _Row:
     """One edit of a batch."""
 
     picture: Image.Image
+    encoded: EncodedImage | None
     words: str
     prompt_embeds: Tensor
     """(Q, C)."""
@@ -527,28 +679,49 @@ class _Row:
     generator: Generator | None
     latents: Tensor | None
     """(c, h, w), unit normal."""
+    mask: Image.Image | None
+    strength: float
 
 
 def _rows(
     pictures: list[Image.Image],
+    encoded: list[EncodedImage | None],
     words: list[str],
     prompt_embeds: Tensor,
     negative_prompt_embeds: Tensor,
     generator: Generator | Sequence[Generator] | None,
     latents: Tensor | None,
+    mask: Picture | Sequence[Picture] | None,
+    strength: float | Sequence[float],
 ) -> list[_Row]:
     """Returns the batch row by row; what comes alone goes with every row."""
     generators = [generator] if generator is None or isinstance(generator, Generator) else list(generator)
     noise = [None] if latents is None else list(latents)
-    num = _common_length(image=pictures, instruction=words, generator=generators, latents=noise)
-    columns = (pictures, words, list(prompt_embeds), list(negative_prompt_embeds), generators, noise)
-    return [_Row(*values) for values in zip(*(_repeated(column, num) for column in columns), strict=True)]
+    masks, strengths = _as_list(mask), [float(value) for value in _as_list(strength)]
+    num = _common_length(
+        image=pictures, instruction=words, generator=generators, latents=noise, mask=masks, strength=strengths
+    )
+    for value in strengths:
+        if not 0 <= value <= 1:
+            raise ConfigError(f"strength is {value:g}; expected 0, the picture itself, to 1, the full edit")
+    embeds = list(prompt_embeds), list(negative_prompt_embeds)
+    columns = (pictures, encoded, words, *embeds, generators, noise, masks, strengths)
+    rows = zip(*(_repeated(column, num) for column in columns), strict=True)
+    opened = ((*row[:7], row[7] and open_mask(row[7], row[0].size), row[8]) for row in rows)
+    return [_Row(*row) for row in opened]
 
 
-def _as_type(pixels: np.ndarray, output_type: str) -> Image.Image | np.ndarray | Tensor:
-    """Returns a picture (H, W, 3) in [0, 1] in the form of `MGIEPipelineOutput.images`."""
+def _opened(image: Picture | EncodedImage) -> Image.Image:
+    return image.picture if isinstance(image, EncodedImage) else open_image(image)
+
+
+def _as_type(edit: np.ndarray | Image.Image, output_type: str) -> Image.Image | np.ndarray | Tensor:
+    """Returns a picture, or (H, W, 3) in [0, 1], in the form of `MGIEPipelineOutput.images`."""
     if output_type == "pil":
-        return Image.fromarray((pixels * 255).round().astype(np.uint8))
+        if isinstance(edit, Image.Image):
+            return edit
+        return Image.fromarray((edit * 255).round().astype(np.uint8))
+    pixels = np.asarray(edit, dtype=np.float32) / 255 if isinstance(edit, Image.Image) else edit
     return torch.from_numpy(pixels).permute(2, 0, 1) if output_type == "pt" else pixels
 
 

@@ -354,3 +354,61 @@ def test_arguments_default_to_the_models_own():
     defaults = inspect.signature(MGIEPipeline.__call__).parameters
     names = ("num_inference_steps", "guidance_scale", "image_guidance_scale", "height", "width")
     assert {name: defaults[name].default for name in names} == dict.fromkeys(names)
+
+
+def test_other_words_pass_through_the_model_alone(pipeline, monkeypatch):
+    pictures = [picture(), picture(64, 32)]
+    words = ["The house would be blue.", "All would be dark, the trees and the sky."]
+    whole = pipeline.encode_instruction(pictures, RED, words)
+    imagined = pipeline.encode_instruction(pictures, RED, keep_prompts=True)
+    monkeypatch.setattr(pipeline.mllm, "generate", None)
+    monkeypatch.setattr(pipeline.mllm.model, "get_image_features", None)
+    for _ in range(2):  # the prompts are as they were
+        again = pipeline.reimagine(imagined, words)
+        assert again.expressive_instructions == words
+        torch.testing.assert_close(again.visual_token_states, whole.visual_token_states, rtol=0, atol=1e-5)
+        torch.testing.assert_close(again.prompt_embeds, whole.prompt_embeds, rtol=0, atol=1e-5)
+    with pytest.raises(ConfigError, match="keep_prompts=True"):
+        pipeline.reimagine(whole, words)
+
+
+def test_an_encoded_image_stands_for_its_picture(pipeline, monkeypatch):
+    pictures = [picture(48, 40), picture(80, 40)]
+    generators = [generator(3), generator(4)]
+    expected = pipeline(pictures, RED, generator=generators)
+    encoded = [pipeline.encode_image(image) for image in pictures]
+    assert [(image.size, image.image_latents.shape[1:]) for image in encoded] == [
+        ((32, 32), (4, 4)),
+        ((32, 16), (2, 4)),
+    ]
+    monkeypatch.setattr(pipeline.vae, "encode", None)
+    output = pipeline(encoded, RED, generator=[generator(3), generator(4)])
+    for a, b in zip(output.images, expected.images, strict=True):
+        assert np.abs(np.asarray(a, int) - np.asarray(b, int)).max() <= 1
+    with pytest.raises(ConfigError, match="encode_image"):
+        pipeline(encoded[0], RED, height=32, width=32)
+
+
+def test_masks_and_strengths_are_rows_of_the_batch(pipeline):
+    image = picture()
+    mask = Image.new("L", image.size)
+    mask.paste(255, (0, 0, 24, 40))
+    full, half, part = pipeline(
+        *(image, [RED] * 3),
+        generator=[generator(5) for _ in range(3)],
+        strength=[1, 0.5, 1],
+        mask=[Image.new("L", image.size, 255)] * 2 + [mask],
+        keep_unchanged=False,
+    ).images
+    original = np.asarray(image, int)
+    moved = np.asarray(full, int) - original
+    assert np.abs(moved).max() > 20
+    assert np.abs(2 * (np.asarray(half, int) - original) - moved).max() <= 2
+    assert np.array_equal(np.asarray(part)[:, 24:], original[:, 24:])
+    assert not np.array_equal(np.asarray(part)[:, :20], original[:, :20])
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan")])
+def test_impossible_strengths(pipeline, strength):
+    with pytest.raises(ConfigError, match="strength is"):
+        pipeline(picture(), RED, strength=strength)
