@@ -14,9 +14,21 @@ import typer
 from PIL import Image
 from tqdm import tqdm
 
-from mgie.cli.options import Debug, Device, DType, Json, Model, load_pipeline
+from mgie.cli.options import (
+    Debug,
+    Device,
+    DType,
+    Json,
+    KeepUnchanged,
+    Model,
+    Note,
+    Size,
+    StripMetadata,
+    box,
+    load_pipeline,
+)
 from mgie.errors import ImageError
-from mgie.images import open_image, save_image
+from mgie.images import Edit, Photo, open_mask, open_photo, save_image
 from mgie.model_folder import find_model_folder
 from mgie.prompts import checked_words
 
@@ -39,6 +51,19 @@ def edit(
     expressive: Annotated[
         str | None, typer.Option(help="Your own description of the result, in place of the model's.")
     ] = None,
+    then: Annotated[
+        list[str] | None, typer.Option(help="Edit the result again by this instruction; may be repeated.")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Picture of the photo's size: white may change, black stays.")
+    ] = None,
+    strength: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the way from the photo, 0, to the edit, 1.")
+    ] = 1.0,
+    keep_unchanged: KeepUnchanged = "auto",
+    size: Size = None,
+    strip_metadata: StripMetadata = False,
+    note: Note = True,
     device: Device = None,
     dtype: DType = "float32",
     as_json: Json = False,
@@ -46,8 +71,11 @@ def edit(
     debug: Debug = False,
 ) -> None:
     """Edit a photograph by an instruction."""
-    words = checked_words(instruction)
-    original = open_image(image)
+    instructions = [checked_words(words) for words in (instruction, *(then or []))]
+    photo = open_photo(image)
+    if size is not None:
+        photo = photo.resized(*box(size))
+    allowed = None if mask is None else open_mask(mask, photo.image.size)
     paths = _outputs(image, output, num_images)
     folder = find_model_folder(model)
     first_seed = random.randrange(2**31) if seed is None else seed
@@ -55,28 +83,37 @@ def edit(
         "num_inference_steps": steps,
         "guidance_scale": guidance_scale,
         "image_guidance_scale": image_guidance_scale,
+        "mask": allowed,
+        "strength": strength,
+        "keep_unchanged": keep_unchanged == "auto",
     }
-    request = _Request(original, words, expressive, paths, first_seed, settings)
+    metadata = {"strip_metadata": strip_metadata, "note": note}
+    request = _Request(photo, instructions, expressive, paths, first_seed, settings, metadata)
     with _Progress() as progress:
         with progress.phase("imports", "starting"):
             import mgie.pipeline  # noqa: F401  what takes time here is torch
         with progress.phase("load", "loading"):
             pipeline = load_pipeline(str(folder), device, dtype)
-        imagined = _run(pipeline, request, progress)
-    _report(model, imagined, request, progress.seconds, as_json=as_json, timings=timings)
+        edits = _run(pipeline, model, request, progress)
+    _report(model, edits, request, progress.seconds, as_json=as_json, timings=timings)
 
 
 @dataclass(frozen=True)
 class _Request:
     """What was asked for, checked."""
 
-    original: Image.Image
-    instruction: str
+    photo: Photo
+    instructions: list[str]
+    """One after the other."""
     expressive: str | None
+    """Own words for the first of them."""
     paths: list[Path]
     seed: int
     """Of the first path; the following paths have the following seeds."""
     settings: dict[str, Any]
+    """Of the pipeline."""
+    metadata: dict[str, bool]
+    """Of `EditSession.result`."""
 
 
 class _Progress:
@@ -100,59 +137,78 @@ class _Progress:
         self.bar.set_description_str(description)
         start = time.perf_counter()
         yield
-        self.seconds[name] = time.perf_counter() - start
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
         self.bar.update()
 
 
-def _run(pipeline: "MGIEPipeline", request: _Request, progress: _Progress) -> str:
-    """Writes a picture for each path, and returns the expressive instruction, which all of them share."""
-    import torch
+def _run(pipeline: "MGIEPipeline", model: str, request: _Request, progress: _Progress) -> list[list[Edit]]:
+    """Writes a picture for each path, and returns the edits that made each of them."""
+    from mgie.session import EditSession
 
     steps = request.settings["num_inference_steps"] or pipeline.config["num_inference_steps"]
-    progress.bar.total = 3 + len(request.paths) * (steps + 1)
-    with progress.phase("imagine", "imagining"):
-        imagination = pipeline.encode_instruction(request.original, request.instruction, request.expressive)
+    num_turns = len(request.instructions)
+    progress.bar.total = 3 + len(request.paths) * (num_turns * (steps + 1))
 
     def on_step_end(_: Any, step: int, __: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         progress.bar.set_description_str("denoising" if step + 1 < steps else "returning")
         progress.bar.update()
         return tensors
 
+    settings = request.settings | {"callback_on_step_end": on_step_end}
+    first_look, edits = None, []
     for number, path in enumerate(request.paths):
-        progress.bar.set_description_str("denoising")
-        output = pipeline(
-            request.original,
-            imagination=imagination,
-            generator=torch.Generator().manual_seed(request.seed + number),
-            callback_on_step_end=on_step_end,
-            **request.settings,
-        )
-        for name in ("paint", "decode", "return"):
-            progress.seconds[name] = progress.seconds.get(name, 0.0) + output.seconds[name]
-        save_image(output.images[0], path)
+        session = EditSession(pipeline, request.photo, model, keep_prompts=False)
+        for instruction in request.instructions:
+            imagination = None if session.turns else first_look
+            if imagination is None:
+                own_words = None if session.turns else request.expressive
+                with progress.phase("imagine", "imagining"):
+                    imagination = session.imagine(instruction, own_words)
+            first_look = first_look or imagination
+            progress.bar.set_description_str("denoising")
+            seed = request.seed + number
+            turn = session.edit(instruction, seed=seed, imagination=imagination, **settings)
+            for name in ("paint", "decode", "return"):
+                progress.seconds[name] = progress.seconds.get(name, 0.0) + turn.seconds[name]
+        image, metadata = session.result(**request.metadata)
+        save_image(image, path, metadata)
+        edits.append([turn.edit for turn in session.turns])
         progress.bar.update()
-    return imagination.expressive_instructions[0]
+    return edits
 
 
 def _report(
-    model: str, imagined: str, request: _Request, seconds: dict[str, float], *, as_json: bool, timings: bool
+    model: str,
+    edits: list[list[Edit]],
+    request: _Request,
+    seconds: dict[str, float],
+    *,
+    as_json: bool,
+    timings: bool,
 ) -> None:
     """Prints what was imagined and where the results are."""
     total = seconds["total"]
     shares = {name: round(part / total, 3) for name, part in seconds.items() if name != "total"}
-    outputs = [{"path": str(path), "seed": request.seed + i} for i, path in enumerate(request.paths)]
     if as_json:
+        outputs: list[dict[str, Any]] = [
+            {"path": str(path), "seed": made[0].seed} for path, made in zip(request.paths, edits, strict=True)
+        ]
+        if len(request.instructions) > 1:
+            for row, made in zip(outputs, edits, strict=True):
+                row["turns"] = [edit.expressive_instruction for edit in made]
         report = {
             "outputs": outputs,
-            "expressive_instruction": imagined,
+            "expressive_instruction": edits[0][0].expressive_instruction,
             "seconds": round(total, 3),
             "model": model,
         }
         print(json.dumps(report | ({"shares": shares} if timings else {})))
         return
-    print(f"imagined: {imagined}")
-    for row in outputs:
-        print(f"saved:    {row['path']} (seed {row['seed']})")
+    for number, (path, made) in enumerate(zip(request.paths, edits, strict=True)):
+        # All results share what was imagined of the photo itself; of an edited picture, each has its own.
+        for edit in made if number == 0 else made[1:]:
+            print(f"imagined: {edit.expressive_instruction}")
+        print(f"saved:    {path} (seed {made[0].seed})")
     if timings:
         parts = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
         print(f"time:     {total:.1f} s: {parts}")

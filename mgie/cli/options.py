@@ -27,6 +27,35 @@ KeptDType = Annotated[
 Model = Annotated[
     str, typer.Option("--model", "-m", help="Built-in name, pipeline folder, or hub id 'owner/name'.")
 ]
+KeepUnchanged = Annotated[
+    Literal["auto", "off"],
+    typer.Option(help="Whether what the edit did not change stays as it was, byte for byte."),
+]
+Size = Annotated[
+    str | None, typer.Option(help="Fit the photo into WIDTHxHEIGHT, or SIDE, pixels; by default as it is.")
+]
+StripMetadata = Annotated[
+    bool, typer.Option("--strip-metadata", help="Leave out what the photo says of itself (EXIF, XMP).")
+]
+Note = Annotated[
+    bool, typer.Option("--note/--no-note", help="Say in the metadata which model, words and seed made it.")
+]
+
+
+def box(size: str) -> tuple[int, int]:
+    """Returns (width, height) of a `Size`.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    width, _, height = size.lower().partition("x")
+    try:
+        sides = int(width), int(height or width)
+    except ValueError:
+        sides = (0, 0)
+    if min(sides) < 1:
+        raise ConfigError(f"--size is '{size}'; expected WIDTHxHEIGHT or one number, for instance 1024x768")
+    return sides
 
 
 def load_pipeline(model: str, device: str | None, dtype: str) -> "MGIEPipeline":

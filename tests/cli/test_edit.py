@@ -86,6 +86,54 @@ def test_settings_and_own_words_reach_the_model(run, photo, tmp_path, pipeline):
     assert Image.open(tmp_path / "a.png").tobytes() == expected.images[0].tobytes()
 
 
+def test_turns_follow_each_other(run, photo, tmp_path):
+    from mgie.images import open_photo, read_edits
+
+    arguments = (photo, "make it red", "--then", "make it blue", "--num-images", 2, "--seed", 3, "--json")
+    code, out, err = run(*arguments, "-o", tmp_path / "a.png")
+    assert code == 0, err
+    rows = json.loads(out)["outputs"]
+    assert [len(row["turns"]) for row in rows] == [2, 2]
+    edits = read_edits(open_photo(tmp_path / "a-2.png").metadata.xmp)
+    assert [(edit.instruction, edit.seed) for edit in edits] == [("make it red", 4), ("make it blue", 4)]
+    run(photo, "make it red", "-o", tmp_path / "one.png", "--seed", 3)
+    run(tmp_path / "one.png", "make it blue", "-o", tmp_path / "two.png", "--seed", 3)
+    assert Image.open(tmp_path / "two.png").tobytes() == Image.open(tmp_path / "a.png").tobytes()
+
+
+def test_mask_strength_and_size(run, photo, tmp_path):
+    mask = Image.new("L", (48, 40))
+    mask.paste(255, (0, 0, 24, 40))
+    mask.save(tmp_path / "mask.png")
+    original = np.asarray(Image.open(photo))
+    out = tmp_path / "out.png"
+    assert run(photo, "red", "-o", out, "--mask", tmp_path / "mask.png", "--seed", 1)[0] == 0
+    assert np.array_equal(np.asarray(Image.open(out))[:, 24:], original[:, 24:])
+    assert not np.array_equal(np.asarray(Image.open(out)), original)
+    assert run(photo, "red", "-o", out, "--strength", 0)[0] == 0
+    assert np.array_equal(np.asarray(Image.open(out)), original)
+    assert run(photo, "red", "-o", out, "--size", "96x400", "--keep-unchanged", "off")[0] == 0
+    assert Image.open(out).size == (96, 80)
+
+
+def test_metadata_of_the_photo_and_the_note(run, photo, tmp_path, pipeline_folder):
+    from mgie.images import open_photo, read_edits
+
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Camera", 6
+    Image.open(photo).save(tmp_path / "photo.jpg", exif=exif)
+    _, out, _ = run(tmp_path / "photo.jpg", "make it red", "--seed", 9, "--json")
+    result = Image.open(tmp_path / "photo.edited.png")
+    assert result.size == (40, 48)
+    assert dict(result.getexif()) == {0x010F: "Camera"}
+    (edit,) = read_edits(open_photo(result).metadata.xmp)
+    assert (edit.instruction, edit.seed, edit.model) == ("make it red", 9, str(pipeline_folder))
+    assert edit.expressive_instruction == json.loads(out)["expressive_instruction"]
+    run(tmp_path / "photo.jpg", "make it red", "--strip-metadata", "--no-note")
+    result = Image.open(tmp_path / "photo.edited.png")
+    assert not result.getexif() and not open_photo(result).metadata.xmp
+
+
 @pytest.mark.parametrize("mode", ["CMYK", "L", "LA", "P", "1", "RGBA", "I;16"])
 def test_unusual_pictures_are_edited(run, tmp_path, mode):
     path = tmp_path / "photo.tif"
@@ -129,6 +177,12 @@ def test_bad_pictures_are_refused(capsys, tmp_path, name, message):
         ([" "], "instruction is empty"),
         (["x" * 10_000], "10000 characters"),
         (["red", "--model", "nothing"], "no model 'nothing'"),
+        (["red", "--then", ""], "instruction is empty"),
+        (["red", "--mask", "nothing.png"], "nothing.png does not exist"),
+        (["red", "--mask", "_data/photographs/coffee.jpg"], "expected 48x40, as the upright picture"),
+        (["red", "--strength", "1.5"], "--strength"),
+        (["red", "--size", "large"], "--size is 'large'"),
+        (["red", "--size", "4x4"], "in 4x4 the photo would have 4x3"),
         (["red", "--steps", "0"], "--steps"),
         (["red", "--num-images", "0"], "--num-images"),
         (["red", "--dtype", "int3"], "--dtype"),

@@ -5,7 +5,8 @@ from mgie.cli import app, main
 
 OPTIONS = {
     "edit": "image instruction output model seed num_images steps guidance_scale image_guidance_scale "
-    "expressive device dtype as_json timings debug",
+    "expressive then mask strength keep_unchanged size strip_metadata note device dtype as_json timings "
+    "debug",
     "info": "model as_json debug",
     "verify": "model edit device dtype as_json debug",
     "train": "config overrides debug",
