@@ -236,7 +236,9 @@ class MGIEPipeline(DiffusionPipeline):
         else:
             words, states = self._write(pictures, questions)
         prompts = self._read(pictures, questions) if keep_prompts else None
-        return Imagination(words, states, *self._map(states), prompts)
+        prompt_embeds = self._map(states)
+        null = self._map(None).expand_as(prompt_embeds)
+        return Imagination(words, states, prompt_embeds, null, prompts)
 
     @torch.no_grad()
     def reimagine(self, imagination: Imagination, expressive_instruction: str | Sequence[str]) -> Imagination:
@@ -260,7 +262,9 @@ class MGIEPipeline(DiffusionPipeline):
         num = _common_length(imagination=imagination.prompts, expressive_instruction=words)
         words, prompts = _repeated(words, num), _repeated(imagination.prompts, num)
         states = torch.cat([self._answer(*row) for row in zip(prompts, words, strict=True)])
-        return Imagination(words, states, *self._map(states), prompts)
+        prompt_embeds = self._map(states)
+        null = imagination.negative_prompt_embeds[:1].expand_as(prompt_embeds)
+        return Imagination(words, states, prompt_embeds, null, prompts)
 
     @torch.no_grad()
     def encode_image(
@@ -506,13 +510,11 @@ class MGIEPipeline(DiffusionPipeline):
 
     # map
 
-    def _map(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns `prompt_embeds` and `negative_prompt_embeds`, both (B, Q, C), from states (B, N, D)."""
-        tokens = self._visual_token_ids
-        embeds = visual_token_embeds(self.mllm, tokens).to(states.device, self.edit_head.dtype)
-        prompt_embeds = self.edit_head(states.to(embeds.dtype), embeds)
-        null = self.edit_head(torch.zeros_like(embeds), embeds)
-        return prompt_embeds, null.expand_as(prompt_embeds)
+    def _map(self, states: Tensor | None) -> Tensor:
+        """Returns embeds (B, Q, C) from states (B, N, D); None is the null condition, (1, Q, C)."""
+        embeds = visual_token_embeds(self.mllm, self._visual_token_ids)
+        embeds = embeds.to(self._execution_device, self.edit_head.dtype)
+        return self.edit_head(torch.zeros_like(embeds) if states is None else states.to(embeds), embeds)
 
     # paint
 

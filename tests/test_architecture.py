@@ -29,7 +29,7 @@ FLOORS = {
     "mgie.data.collate": 3,  # it tokenizes dialogues, so it stands on `models.mllm`
     "mgie.models.mgie": 3,
     "mgie.pipeline": 4,
-    "mgie.session": 5,
+    "mgie.session": 4.5,  # turns of the pipeline
     "mgie.checkpoint": 5,
     "mgie.checkpoint.extract": 5.5,  # it reads training runs, so it stands on `training`
     "mgie.training": 5,

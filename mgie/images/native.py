@@ -29,7 +29,7 @@ _OUTLINE_WINDOW = 0.6
 """The same where the outline of a changed part is sought."""
 _OUTLINE_REACH = 3
 """Pixels at working size within which an edit is somewhere as strong as it is at its strongest."""
-_OUTLINE = 0.4, 0.7
+_OUTLINE = 0.5, 0.75
 """Share of that strength at which the outline begins, and at which all is inside."""
 _STRIP_PIXELS = 1 << 20
 """Pixels of the original that are in memory as float at one time."""

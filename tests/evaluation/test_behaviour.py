@@ -41,7 +41,10 @@ class PerfectPipeline:
     def encode_instruction(self, image: list[Image.Image], instruction: list[str] | str) -> Imagination:
         words = [instruction] * len(image) if isinstance(instruction, str) else instruction
         embeds = torch.tensor([WORDS.index(text) for text in words], dtype=torch.float32).view(-1, 1, 1)
-        texts = [f"{text} {np.asarray(picture).mean()}" for text, picture in zip(words, image, strict=True)]
+        texts = [
+            f"{text} {picture.size} {np.asarray(picture).mean()}"
+            for text, picture in zip(words, image, strict=True)
+        ]
         return Imagination(texts, embeds, embeds, torch.zeros_like(embeds))
 
     def __call__(

@@ -1,0 +1,78 @@
+"""The editing suite: its measures on known cases, and the whole of it on the toy pipeline."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mgie.evaluation import check_editing, editing
+from mgie.evaluation.suites import as_pixels
+from mgie.images import open_photo
+from tests.conftest import picture
+from tests.evaluation.made import make_records
+
+
+def textured(width: int = 96, height: int = 64) -> np.ndarray:
+    coarse = np.random.default_rng(0).integers(0, 256, (height // 4, width // 4, 3), np.uint8)
+    return as_pixels(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def moved(pixels: np.ndarray, across: float, down: float) -> np.ndarray:
+    spectrum = np.fft.fft2(pixels, axes=(0, 1))
+    y, x = (np.fft.fftfreq(side) for side in pixels.shape[:2])
+    turn = np.exp(-2j * np.pi * (y[:, None] * down + x * across))
+    return np.fft.ifft2(spectrum * turn[..., None], axes=(0, 1)).real
+
+
+@pytest.mark.parametrize("across, down", [(0, 0), (0.3, 0), (0, -0.6), (1.4, 0.2), (-2, 1)])
+def test_shifts_are_found_to_parts_of_a_pixel(across: float, down: float) -> None:
+    pixels = textured()
+    found = editing._shift(pixels, moved(pixels, across, down) * 0.6)
+    assert abs(found - np.hypot(across, down)) < 0.07
+
+
+def test_only_what_is_asked_for_is_compared() -> None:
+    pixels, where = textured(), np.ones((64, 96), bool)
+    where[20:40, 30:60] = False
+    other = np.where(where[..., None], pixels, 0.5)
+    assert editing._shift(pixels, other, where) < 0.01
+
+
+@pytest.mark.parametrize("form", editing._FORMS)
+def test_files_of_every_form_are_read_as_they_should_be_seen(form: str) -> None:
+    upright, file = editing._file(picture(120, 90), form, 0.1)
+    photo = open_photo(file)
+    assert photo.image.size == upright.size
+    difference = np.abs(np.asarray(photo.image, int) - np.asarray(upright, int))
+    assert difference.mean() < 4
+    assert (photo.alpha is not None) == (form == "transparent")
+    assert (photo.native is not photo.image) == (form in ("transparent", "profile"))
+
+
+def test_the_toy_pipeline_keeps_what_every_model_keeps(pipeline, tmp_path) -> None:
+    done = []
+    findings = check_editing(
+        pipeline,
+        make_records(tmp_path),
+        photographs=3,
+        scale=0.15,
+        progress=lambda *steps: done.append(steps),
+    )
+    values = {finding.name.split(",")[0]: finding for finding in findings}
+    assert len(findings) == 8 and done[-1][0] == done[-1][1]
+    assert values["size and orientation exact"].met
+    assert values["same bytes outside a user's mask"].met
+    assert values["PSNR outside the true mask of made edits"].value > 25
+    assert 0 <= values["another text in the imagination makes that edit"].value <= 1
+
+
+def test_a_pipeline_that_moves_the_picture_is_found_out(pipeline, tmp_path, monkeypatch) -> None:
+    def off_by_one(original, *_, **__):
+        return Image.fromarray(np.roll(np.asarray(original), 1, axis=1))
+
+    monkeypatch.setattr("mgie.pipeline.return_to_native", off_by_one)
+    findings = {
+        f.name.split(",")[0]: f
+        for f in check_editing(pipeline, make_records(tmp_path), photographs=1, scale=0.2)
+    }
+    assert not findings["shift under a change of tone"].met
+    assert not findings["same bytes outside a user's mask"].met
