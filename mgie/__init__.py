@@ -7,12 +7,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from mgie.errors import CheckpointError, ConfigError, DataError, ImageError, MGIEError, TrainingError
-    from mgie.pipeline import Imagination, MGIEPipeline, MGIEPipelineOutput
+    from mgie.pipeline import EncodedImage, Imagination, MGIEPipeline, MGIEPipelineOutput
+    from mgie.session import EditSession
 
 _HOMES = {
     "CheckpointError": "mgie.errors",
     "ConfigError": "mgie.errors",
     "DataError": "mgie.errors",
+    "EditSession": "mgie.session",
+    "EncodedImage": "mgie.pipeline",
     "ImageError": "mgie.errors",
     "Imagination": "mgie.pipeline",
     "MGIEError": "mgie.errors",
@@ -24,6 +27,8 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "EditSession",
+    "EncodedImage",
     "ImageError",
     "Imagination",
     "MGIEError",

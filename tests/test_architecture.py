@@ -102,6 +102,8 @@ def test_public_names():
         "CheckpointError",
         "ConfigError",
         "DataError",
+        "EditSession",
+        "EncodedImage",
         "ImageError",
         "Imagination",
         "MGIEError",

@@ -46,8 +46,12 @@ def edit(
     seed: Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="By default random.")] = None,
     num_images: Annotated[int, typer.Option(min=1, max=1000, help="Results, of seeds SEED, SEED+1, ...")] = 1,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
-    guidance_scale: Annotated[float | None, typer.Option(min=0, help="Weight of the words.")] = None,
-    image_guidance_scale: Annotated[float | None, typer.Option(min=0, help="Weight of the picture.")] = None,
+    guidance_scale: Annotated[
+        float | None, typer.Option(min=0, help="Weight of the words: 1 is none, 3 to 10 usual.")
+    ] = None,
+    image_guidance_scale: Annotated[
+        float | None, typer.Option(min=0, help="Weight of the photo: 1 is none, up to 2.5 usual.")
+    ] = None,
     expressive: Annotated[
         str | None, typer.Option(help="Your own description of the result, in place of the model's.")
     ] = None,
