@@ -212,7 +212,7 @@ def _kept_and_new(predicted: Array, edited: Array, noise: float) -> tuple[Array,
     sure = _ramp((both + 0.1 * floor) / (old + 0.1 * floor), 0.35, 0.65)
     usual = (evidence * sure).sum() / max(evidence.sum(), 1e-6)
     gain = (both + floor * usual) / (old + floor)  # where the source is flat, as elsewhere in the picture
-    start = 0.35 - 0.15 * usual  # textures come back imprecise: one place alone needs the clearer evidence
+    start = 0.6 - 0.4 * usual  # textures come back imprecise: one place alone needs the clearer evidence
     kept = _ramp(gain, start, start + 0.3)
 
     rest = np.sqrt(_blur(((edited - predicted) ** 2).mean(-1, keepdims=True), 1.5))
@@ -223,8 +223,13 @@ def _kept_and_new(predicted: Array, edited: Array, noise: float) -> tuple[Array,
 
 
 def _denoised(edited: Array, noise: float) -> Array:
-    """Returns `edited`, smoothed where its finest band holds no more than noise."""
+    """Returns `edited`, smoothed where its finest band holds no more than noise.
+
+    There is less noise than the fit left over where the edit itself cannot be fitted: half of all places show
+    how much it can be.
+    """
     fine = edited - _blur(edited, 2)
+    noise = min(noise, 1.4826 * float(np.median(np.abs(fine))) + 1e-4)
     strength = np.sqrt(_blur((fine**2).mean(-1, keepdims=True), 2))
     return edited - (1 - _ramp(strength / noise, 1, 2)) * fine
 
