@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mgie.errors import CheckpointError, ConfigError, DataError, ImageError, MGIEError, TrainingError
+    from mgie.errors import (
+        CheckpointError,
+        ConfigError,
+        DataError,
+        ImageError,
+        MGIEError,
+        SafetyError,
+        TrainingError,
+    )
     from mgie.pipeline import EncodedImage, Imagination, MGIEPipeline, MGIEPipelineOutput
     from mgie.session import EditSession
 
@@ -21,6 +29,7 @@ _HOMES = {
     "MGIEError": "mgie.errors",
     "MGIEPipeline": "mgie.pipeline",
     "MGIEPipelineOutput": "mgie.pipeline",
+    "SafetyError": "mgie.errors",
     "TrainingError": "mgie.errors",
 }
 __all__ = [
@@ -34,6 +43,7 @@ __all__ = [
     "MGIEError",
     "MGIEPipeline",
     "MGIEPipelineOutput",
+    "SafetyError",
     "TrainingError",
     "__version__",
 ]

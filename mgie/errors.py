@@ -21,5 +21,9 @@ class DataError(MGIEError):
     """A dataset, record or photograph folder that does not follow its format."""
 
 
+class SafetyError(MGIEError):
+    """A result that the safety checker flags; it is not handed out."""
+
+
 class TrainingError(MGIEError):
     """A training run that cannot go on: a loss that is no number, or processes that train each alone."""

@@ -18,6 +18,7 @@ from mgie.cli.edit import edit
 from mgie.cli.evaluate import evaluate
 from mgie.cli.extract import extract
 from mgie.cli.info import info
+from mgie.cli.serve import serve
 from mgie.cli.train import train
 from mgie.cli.verify import verify
 from mgie.errors import MGIEError
@@ -36,6 +37,7 @@ app.command()(extract)
 app.command()(verify)
 app.add_typer(data_app, name="data")
 app.command("eval")(evaluate)
+app.command()(serve)
 
 _QUIET = {
     "DIFFUSERS_VERBOSITY": "error",

@@ -22,10 +22,12 @@ from mgie.cli.options import (
     KeepUnchanged,
     Model,
     Note,
+    SafetyCheck,
     Size,
     StripMetadata,
     box,
     load_pipeline,
+    load_safety_checker,
 )
 from mgie.errors import ImageError
 from mgie.images import Edit, Photo, open_mask, open_photo, save_image
@@ -33,6 +35,7 @@ from mgie.model_folder import find_model_folder
 from mgie.prompts import checked_words
 
 if TYPE_CHECKING:
+    from mgie.models.safety import SafetyChecker
     from mgie.pipeline import MGIEPipeline
 
 
@@ -68,6 +71,7 @@ def edit(
     size: Size = None,
     strip_metadata: StripMetadata = False,
     note: Note = True,
+    safety_checker: SafetyCheck = None,
     device: Device = None,
     dtype: DType = "float32",
     as_json: Json = False,
@@ -98,7 +102,8 @@ def edit(
             import mgie.pipeline  # noqa: F401  what takes time here is torch
         with progress.phase("load", "loading"):
             pipeline = load_pipeline(str(folder), device, dtype)
-        edits = _run(pipeline, model, request, progress)
+            checker = None if safety_checker is None else load_safety_checker(safety_checker, pipeline)
+        edits = _run(pipeline, model, request, progress, checker)
     _report(model, edits, request, progress.seconds, as_json=as_json, timings=timings)
 
 
@@ -145,7 +150,13 @@ class _Progress:
         self.bar.update()
 
 
-def _run(pipeline: "MGIEPipeline", model: str, request: _Request, progress: _Progress) -> list[list[Edit]]:
+def _run(
+    pipeline: "MGIEPipeline",
+    model: str,
+    request: _Request,
+    progress: _Progress,
+    safety_checker: "SafetyChecker | None",
+) -> list[list[Edit]]:
     """Writes a picture for each path, and returns the edits that made each of them."""
     from mgie.session import EditSession
 
@@ -174,6 +185,8 @@ def _run(pipeline: "MGIEPipeline", model: str, request: _Request, progress: _Pro
             turn = session.edit(instruction, seed=seed, imagination=imagination, **settings)
             for name in ("paint", "decode", "return"):
                 progress.seconds[name] = progress.seconds.get(name, 0.0) + turn.seconds[name]
+        if safety_checker is not None:
+            safety_checker.refuse_flagged([session.image])
         image, metadata = session.result(**request.metadata)
         save_image(image, path, metadata)
         edits.append([turn.edit for turn in session.turns])

@@ -7,6 +7,7 @@ import typer
 from mgie.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mgie.models.safety import SafetyChecker
     from mgie.pipeline import MGIEPipeline
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a mistake.")]
@@ -39,6 +40,13 @@ StripMetadata = Annotated[
 ]
 Note = Annotated[
     bool, typer.Option("--note/--no-note", help="Say in the metadata which model, words and seed made it.")
+]
+
+SafetyCheck = Annotated[
+    str | None,
+    typer.Option(
+        "--safety-checker", help="Folder or hub id of a checker; results that it flags are refused."
+    ),
 ]
 
 
@@ -79,3 +87,14 @@ def load_pipeline(model: str, device: str | None, dtype: str) -> "MGIEPipeline":
     pipeline = MGIEPipeline.from_pretrained(model, dtype=getattr(torch, dtype)).to(device)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def load_safety_checker(name: str, pipeline: "MGIEPipeline") -> "SafetyChecker":
+    """Returns the safety checker of a folder or hub id, on the pipeline's device.
+
+    Raises:
+        CheckpointError: there is none, or it is not whole.
+    """
+    from mgie.models.safety import SafetyChecker
+
+    return SafetyChecker.from_pretrained(name, pipeline.device)

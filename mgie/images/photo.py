@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -17,7 +18,6 @@ MIN_SIDE = 16
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before anything is decoded."""
 
-_TOO_LARGE = f"expected at most {MAX_PIXELS // 10**6} megapixels: make it smaller"
 _ABOUT_THE_PHOTO = (
     *(ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.Software),
     *(ExifTags.Base.DateTime, ExifTags.Base.Artist, ExifTags.Base.HostComputer, ExifTags.Base.Rating),
@@ -104,25 +104,35 @@ class Photo:
         return replace(self, image=image, native=native, alpha=alpha)
 
 
-def open_photo(source: str | Path | Image.Image) -> Photo:
+def open_photo(
+    source: str | Path | BinaryIO | Image.Image,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    formats: tuple[str, ...] | None = None,
+) -> Photo:
     """Returns the picture upright (EXIF), with its transparency, colour profile and metadata.
 
     Of animations it is the first frame. Deep grey levels are scaled, not clipped. For the model, transparent
     pictures keep their colours wherever anything of them shows, and are white where nothing does.
 
+    Args:
+        source: a file, one that is open, or a picture.
+        max_pixels: a larger picture is refused before anything of it is decoded.
+        formats: Pillow's names of the formats that are read; by default all.
+
     Raises:
-        ImageError: the file is missing, not a picture, damaged, has a side under 16 px, or has over 100
-            megapixels.
+        ImageError: the file is missing, not a picture, damaged, has a side under 16 px, or too many pixels.
     """
     if isinstance(source, Image.Image):
-        return _decode(source, "the image")
-    path = Path(source)
+        return _decode(source, "the image", max_pixels)
+    file = Path(source) if isinstance(source, str | Path) else source
+    path = file if isinstance(file, Path) else "the picture"
     try:
-        if path.is_dir():
+        if isinstance(path, Path) and path.is_dir():
             raise ImageError(f"{path} is a folder; expected a picture file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is the limit here
-            image = Image.open(path)
+            image = Image.open(file, formats=formats)
     except ImageError:
         raise
     except FileNotFoundError:
@@ -130,11 +140,11 @@ def open_photo(source: str | Path | Image.Image) -> Photo:
     except UnidentifiedImageError:
         raise ImageError(f"{path} is not a picture; expected PNG, JPEG, WebP, TIFF or the like") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{path} is too large; {_TOO_LARGE}") from None
+        raise ImageError(f"{path} is too large; {_fewer(max_pixels)}") from None
     except Exception as error:  # decoders raise anything on damaged headers
         raise ImageError(f"{path} cannot be opened: {reason(error)}; expected a readable file") from error
     with image:
-        return _decode(image, str(path))
+        return _decode(image, str(path), max_pixels)
 
 
 def open_image(source: str | Path | Image.Image) -> Image.Image:
@@ -148,12 +158,16 @@ def reason(error: Exception) -> str:
     return " ".join(said.split()) or type(error).__name__
 
 
-def _decode(image: Image.Image, name: str) -> Photo:
+def _fewer(max_pixels: int) -> str:
+    return f"expected at most {max_pixels / 10**6:.3g} megapixels: make it smaller"
+
+
+def _decode(image: Image.Image, name: str, max_pixels: int) -> Photo:
     width, height = image.size
     if min(width, height) < MIN_SIDE:
         raise ImageError(f"{name} has {width}x{height} pixels; expected at least {MIN_SIDE} on each side")
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{name} has {width}x{height} pixels; {_TOO_LARGE}")
+    if width * height > max_pixels:
+        raise ImageError(f"{name} has {width}x{height} pixels; {_fewer(max_pixels)}")
     try:
         image.load()
         return _read(_upright(image), _metadata(image))

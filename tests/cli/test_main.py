@@ -5,8 +5,8 @@ from mgie.cli import app, main
 
 OPTIONS = {
     "edit": "image instruction output model seed num_images steps guidance_scale image_guidance_scale "
-    "expressive then mask strength keep_unchanged size strip_metadata note device dtype as_json timings "
-    "debug",
+    "expressive then mask strength keep_unchanged size strip_metadata note safety_checker device "
+    "dtype as_json timings debug",
     "info": "model as_json debug",
     "verify": "model edit device dtype as_json debug",
     "train": "config overrides debug",
@@ -14,6 +14,8 @@ OPTIONS = {
     "extract": "snapshot output weights dtype layout llava vision_tower diffusion licence data debug",
     "eval": "model data output limit batch_size seed suite lpips clip clip_architecture dino device dtype "
     "json debug",
+    "serve": "model host port api_key max_upload_mb max_megapixels max_queue max_batch timeout "
+    "upload_timeout safety_checker device dtype debug",
     "data synth": "photographs output count seed families split requests debug",
 }
 
