@@ -302,7 +302,7 @@ class MGIEPipeline(DiffusionPipeline):
         latents: Tensor | None = None,
         height: int | None = None,
         width: int | None = None,
-        mask: Picture | Sequence[Picture] | None = None,
+        mask: Picture | Sequence[Picture | None] | None = None,
         strength: float | Sequence[float] = 1.0,
         keep_unchanged: bool = True,
         keep_native: bool = True,
@@ -332,7 +332,7 @@ class MGIEPipeline(DiffusionPipeline):
             height: working height, rounded down to the model's multiple; the picture is squeezed to it.
             width: working width, likewise.
             mask: where the picture may change: white may, with a soft edge inside; black stays as it is, byte
-                for byte. As large as the upright picture.
+                for byte. As large as the upright picture. None, in a list too, for everywhere.
             strength: share of the way from the picture, 0, to the edit, 1.
             keep_unchanged: whether places that the edit changed no more than a model drifts stay as they are,
                 byte for byte.
@@ -693,7 +693,7 @@ def _rows(
     negative_prompt_embeds: Tensor,
     generator: Generator | Sequence[Generator] | None,
     latents: Tensor | None,
-    mask: Picture | Sequence[Picture] | None,
+    mask: Picture | Sequence[Picture | None] | None,
     strength: float | Sequence[float],
 ) -> list[_Row]:
     """Returns the batch row by row; what comes alone goes with every row."""

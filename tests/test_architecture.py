@@ -30,6 +30,7 @@ FLOORS = {
     "mgie.models.mgie": 3,
     "mgie.pipeline": 4,
     "mgie.session": 4.5,  # turns of the pipeline
+    "mgie.batch": 5,
     "mgie.checkpoint": 5,
     "mgie.checkpoint.extract": 5.5,  # it reads training runs, so it stands on `training`
     "mgie.training": 5,
@@ -41,7 +42,7 @@ FLOORS = {
     "mgie": 7,  # the public names, lazily
 }
 TORCH_FREE = ["mgie", "mgie.config", "mgie.prompts", "mgie.images", "mgie.model_folder", "mgie.data.records"]
-TORCH_FREE += ["mgie.data.photographs", "mgie.data.synth", "mgie.cli"]
+TORCH_FREE += ["mgie.data.photographs", "mgie.data.synth", "mgie.batch", "mgie.cli"]
 LONGEST_FUNCTION = 100
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from mgie.cli.batch import batch
 from mgie.cli.convert import convert
 from mgie.cli.data import app as data_app
 from mgie.cli.edit import edit
@@ -30,6 +31,7 @@ app = typer.Typer(
     help="Edit photographs by instructions, with a language model that imagines the edit first.",
 )
 app.command()(edit)
+app.command()(batch)
 app.command()(info)
 app.command()(train)
 app.command()(convert)
@@ -49,7 +51,8 @@ _QUIET = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0, 2 for a user's mistake, 130 after Ctrl-C.
 
-    A mistake is one line on standard error, with `--debug` after its traceback.
+    `mgie batch` gives 1 where some rows failed. A mistake is one line on standard error, with `--debug` after
+    its traceback.
 
     Args:
         arguments: the command and its arguments; by default those of this process.

@@ -7,6 +7,8 @@ OPTIONS = {
     "edit": "image instruction output model seed num_images steps guidance_scale image_guidance_scale "
     "expressive then mask strength keep_unchanged size strip_metadata note safety_checker device "
     "dtype as_json timings debug",
+    "batch": "source output instruction model seed batch_size steps guidance_scale image_guidance_scale "
+    "format keep_unchanged size strip_metadata note device dtype as_json debug",
     "info": "model as_json debug",
     "verify": "model edit device dtype as_json debug",
     "train": "config overrides debug",
