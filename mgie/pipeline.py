@@ -681,8 +681,8 @@ class _Row:
     generator: Generator | None
     latents: Tensor | None
     """(c, h, w), unit normal."""
-    mask: Image.Image | None
     strength: float
+    mask: Image.Image | None
 
 
 def _rows(
@@ -707,10 +707,12 @@ def _rows(
         if not 0 <= value <= 1:
             raise ConfigError(f"strength is {value:g}; expected 0, the picture itself, to 1, the full edit")
     embeds = list(prompt_embeds), list(negative_prompt_embeds)
-    columns = (pictures, encoded, words, *embeds, generators, noise, masks, strengths)
+    columns: tuple[list[Any], ...] = (pictures, encoded, words, *embeds, generators, noise, strengths)
     rows = zip(*(_repeated(column, num) for column in columns), strict=True)
-    opened = ((*row[:7], row[7] and open_mask(row[7], row[0].size), row[8]) for row in rows)
-    return [_Row(*row) for row in opened]
+    return [
+        _Row(*values, mask=mask and open_mask(mask, values[0].size))
+        for values, mask in zip(rows, _repeated(masks, num), strict=True)
+    ]
 
 
 def _opened(image: Picture | EncodedImage) -> Image.Image:

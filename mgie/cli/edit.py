@@ -169,7 +169,7 @@ def _run(
         progress.bar.update()
         return tensors
 
-    settings = request.settings | {"callback_on_step_end": on_step_end}
+    settings: dict[str, Any] = request.settings | {"callback_on_step_end": on_step_end}
     first_look, edits = None, []
     for number, path in enumerate(request.paths):
         session = EditSession(pipeline, request.photo, model, keep_prompts=False)

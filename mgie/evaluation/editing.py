@@ -129,7 +129,7 @@ def _check(
         seed: of the noise and of the masks.
     """
     mask = _ellipse(photo.image.size, seed)
-    outside = np.asarray(mask) == 0
+    outside, beside = np.asarray(mask) == 0, _beside(mask)
     tone, masked = (EditSession(pipeline, photo, "evaluated", keep_prompts=False) for _ in range(2))
     tone.edit("make it darker", seed=seed)
     masked.edit("make it red", seed=seed, mask=mask)
@@ -142,7 +142,7 @@ def _check(
     return _Result(
         right=tone.image.size == upright.size and _correlates(upright, photo.image),
         shift=_shift(as_pixels(photo.image), as_pixels(tone.image)),
-        shift_outside=_shift(as_pixels(photo.image), as_pixels(made), outside),
+        shift_outside=_shift(as_pixels(photo.image)[beside], as_pixels(made)[beside]),
         same_outside=np.array_equal(np.asarray(saved)[outside], np.asarray(before)[outside]),
         psnr=float(-10 * np.log10(np.mean(error**2) + 1e-12)),
         sharpness=sharpness(as_pixels(tone.image)) / sharpness(as_pixels(photo.image)),
@@ -207,7 +207,7 @@ def _made(picture: Image.Image, mask: Image.Image, other: Image.Image | None) ->
     """Returns an exact edit of what the mask shows: red, or with another picture's content."""
     if other is None:
         light = picture.convert("L")
-        content = Image.merge("RGB", [light, light.point(lambda v: v // 3), light.point(lambda v: v // 3)])
+        content = Image.merge("RGB", [light, dark := light.point([level // 3 for level in range(256)]), dark])
     else:
         content = other.resize(picture.size)
     return Image.composite(content, picture, mask)
@@ -223,7 +223,7 @@ def _returned(pipeline: MGIEPipeline, picture: Image.Image, target: Image.Image,
     return return_to_native(picture, source, painted.astype(np.float32))
 
 
-def _shift(a: Array, b: Array, where: np.ndarray | None = None) -> float:
+def _shift(a: Array, b: Array) -> float:
     """Returns how far apart two pictures of one scene are, in pixels, by phase correlation.
 
     The peak gives whole pixels; parts of one are the slope of the phase over the frequencies at which the
@@ -232,12 +232,9 @@ def _shift(a: Array, b: Array, where: np.ndarray | None = None) -> float:
     Args:
         a: (H, W, 3) in [0, 1].
         b: the same.
-        where: (H, W), True where they are compared; everywhere if not given.
     """
     planes = [luminance(picture) for picture in (a, b)]
     window = np.outer(*(np.hanning(side + 2)[1:-1] for side in planes[0].shape))
-    if where is not None:
-        window = window * where
     spectra = [np.fft.fft2((plane - np.average(plane, weights=window)) * window) for plane in planes]
     cross = spectra[1] * spectra[0].conj()
     strength = np.abs(cross)
@@ -252,6 +249,19 @@ def _shift(a: Array, b: Array, where: np.ndarray | None = None) -> float:
     phase = np.angle(cross[used] * np.exp(2j * np.pi * frequencies[used] @ whole))
     part = np.linalg.lstsq(-2 * np.pi * frequencies[used], phase, rcond=None)[0]
     return float(np.hypot(*(whole + part)))
+
+
+def _beside(mask: Image.Image) -> tuple[slice, slice]:
+    """Returns the largest rectangle to one side of what the mask shows."""
+    left, top, right, bottom = mask.getbbox() or (0, 0, 0, 0)
+    everywhere = slice(None)
+    sides = {
+        left * mask.height: (everywhere, slice(None, left)),
+        (mask.width - right) * mask.height: (everywhere, slice(right, None)),
+        top * mask.width: (slice(None, top), everywhere),
+        (mask.height - bottom) * mask.width: (slice(bottom, None), everywhere),
+    }
+    return sides[max(sides)]
 
 
 def _correlates(a: Image.Image, b: Image.Image) -> bool:

@@ -47,8 +47,6 @@ def feathered(mask: Image.Image) -> Image.Image:
     thickness = 2 * float(inside.sum()) / float(edge)
     radius = min(_FEATHER * max(mask.size), thickness / 8)
     # A blurred straight edge is at one half where the mask ends, so the upper half is the transition.
-    soft = np.asarray(
-        mask.point(lambda level: 255 * (level > 0)).filter(ImageFilter.GaussianBlur(radius)), np.float32
-    )
+    soft = np.asarray(mask.point([0] + [255] * 255).filter(ImageFilter.GaussianBlur(radius)), np.float32)
     weights = levels * np.clip(soft / 127.5 - 1, 0, 1)
     return Image.fromarray(np.rint(weights * 255).astype(np.uint8))

@@ -30,11 +30,13 @@ def test_shifts_are_found_to_parts_of_a_pixel(across: float, down: float) -> Non
     assert abs(found - np.hypot(across, down)) < 0.07
 
 
-def test_only_what_is_asked_for_is_compared() -> None:
-    pixels, where = textured(), np.ones((64, 96), bool)
-    where[20:40, 30:60] = False
-    other = np.where(where[..., None], pixels, 0.5)
-    assert editing._shift(pixels, other, where) < 0.01
+def test_the_largest_rectangle_beside_a_mask() -> None:
+    mask = Image.new("L", (100, 60))
+    mask.paste(255, (20, 10, 50, 40))
+    assert np.asarray(mask)[editing._beside(mask)].shape == (60, 50)
+    assert not np.asarray(mask)[editing._beside(mask)].any()
+    mask.paste(255, (0, 10, 90, 20))
+    assert np.asarray(mask)[editing._beside(mask)].shape == (20, 100)
 
 
 @pytest.mark.parametrize("form", editing._FORMS)
