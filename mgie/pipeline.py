@@ -261,7 +261,10 @@ class MGIEPipeline(DiffusionPipeline):
         words = self._checked_answers(expressive_instruction)
         num = _common_length(imagination=imagination.prompts, expressive_instruction=words)
         words, prompts = _repeated(words, num), _repeated(imagination.prompts, num)
-        states = torch.cat([self._answer(*row) for row in zip(prompts, words, strict=True)])
+        device = (
+            imagination.visual_token_states.device
+        )  # asking for `_execution_device` costs as much as the rest
+        states = torch.cat([self._answer(*row, device) for row in zip(prompts, words, strict=True)])
         prompt_embeds = self._map(states)
         null = imagination.negative_prompt_embeds[:1].expand_as(prompt_embeds)
         return Imagination(words, states, prompt_embeds, null, prompts)
@@ -468,7 +471,7 @@ class MGIEPipeline(DiffusionPipeline):
             for text, ids, output in zip(questions, rows, outputs, strict=True)
         ]
 
-    def _answer(self, prompt: Prompt, words: str) -> Tensor:
+    def _answer(self, prompt: Prompt, words: str, device: torch.device) -> Tensor:
         """Returns the states (1, N, D) of an answer in these words."""
         tokenizer, tokens = self.processor.tokenizer, self._visual_token_ids
         # The answer's ids as they are in the whole dialogue, where a blank may belong to the first word.
@@ -481,7 +484,7 @@ class MGIEPipeline(DiffusionPipeline):
         row = torch.tensor(prompt.input_ids + told[len(asked) :])[None]
         start = len(prompt.input_ids)
         output = self.mllm(
-            input_ids=row[:, start:].to(self._execution_device),
+            input_ids=row[:, start:].to(device),
             past_key_values=copy.deepcopy(prompt.cache),  # which would grow by the answer
             output_hidden_states=True,
             logits_to_keep=1,
@@ -513,7 +516,8 @@ class MGIEPipeline(DiffusionPipeline):
     def _map(self, states: Tensor | None) -> Tensor:
         """Returns embeds (B, Q, C) from states (B, N, D); None is the null condition, (1, Q, C)."""
         embeds = visual_token_embeds(self.mllm, self._visual_token_ids)
-        embeds = embeds.to(self._execution_device, self.edit_head.dtype)
+        device = self._execution_device if states is None else states.device
+        embeds = embeds.to(device, self.edit_head.dtype)
         return self.edit_head(torch.zeros_like(embeds) if states is None else states.to(embeds), embeds)
 
     # paint
