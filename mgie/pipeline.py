@@ -405,6 +405,16 @@ class MGIEPipeline(DiffusionPipeline):
         words = [row.words for row in rows]
         return MGIEPipelineOutput(images=images, expressive_instructions=words, seconds=seconds)
 
+    @torch.no_grad()
+    def preview(self, latents: Tensor) -> list[Image.Image]:
+        """Returns what latents look like, for a step callback: B bare RGB pictures at working size.
+
+        Args:
+            latents: (B, c, h, w), scaled, as a callback gets them and `output_type="latent"` gives them.
+        """
+        decoded = self._decode(latents / self.vae.config.scaling_factor)
+        return [Image.fromarray((picture * 255).round().astype(np.uint8)) for picture in decoded]
+
     def _sampling(self, **given: Any) -> Sampling:
         """Returns the settings with the model's own in place of None."""
         own = {name: self.config[name] for name in given}

@@ -36,7 +36,7 @@ FLOORS = {
     "mgie.training": 5,
     "mgie.evaluation": 5,
     "mgie.cli": 6,
-    "mgie.demo": 6,
+    "mgie.demo": 5.5,  # `mgie demo` starts it
     "mgie.server": 5.5,  # `mgie serve` starts it
     "mgie.__main__": 7,
     "mgie": 7,  # the public names, lazily

@@ -15,6 +15,7 @@ import typer
 from mgie.cli.batch import batch
 from mgie.cli.convert import convert
 from mgie.cli.data import app as data_app
+from mgie.cli.demo import demo
 from mgie.cli.edit import edit
 from mgie.cli.evaluate import evaluate
 from mgie.cli.extract import extract
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command()(edit)
 app.command()(batch)
+app.command()(demo)
 app.command()(info)
 app.command()(train)
 app.command()(convert)

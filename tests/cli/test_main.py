@@ -9,6 +9,7 @@ OPTIONS = {
     "dtype as_json timings debug",
     "batch": "source output instruction model seed batch_size steps guidance_scale image_guidance_scale "
     "format keep_unchanged size strip_metadata note device dtype as_json debug",
+    "demo": "model host port device dtype debug",
     "info": "model as_json debug",
     "verify": "model edit device dtype as_json debug",
     "train": "config overrides debug",
