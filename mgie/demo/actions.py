@@ -1,6 +1,7 @@
 """What a user of the demo can do with a photo. No part of the page is known here."""
 
 import html
+import importlib.resources
 import tempfile
 import uuid
 from collections.abc import Sequence
@@ -255,7 +256,7 @@ def history(bench: Workbench | None) -> str:
 
 def example_photographs() -> list[str]:
     """Returns the sample photographs of a clone; an installed package has none."""
-    folder = Path(__file__).parents[2] / "_data" / "photographs"
+    folder = Path(str(importlib.resources.files("mgie"))).parent / "_data" / "photographs"
     return sorted(str(path) for path in folder.glob("*.jpg"))
 
 

@@ -26,15 +26,14 @@ NEW_SEEDS = 100_000
 """Few digits, to be read and typed."""
 MAX_VARIANTS = 8
 
-MODEL_EVENT = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
+MODEL_EVENT: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
 """One at a time, and in the queue, where users see their place."""
-QUICK_EVENT = {"show_progress": "hidden", "api_visibility": "private"}
+QUICK_EVENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 FONTS = ["Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "Arial", "sans-serif"]
 CODE_FONTS = ["SF Mono", "Menlo", "Consolas", "Liberation Mono", "monospace"]
 CSS = """
 .gradio-container {max-width: 1240px !important; margin: auto}
-#head {min-width: 15rem}
 #head h1 {margin: 0; font-size: 1.5rem}
 #head p {margin: .1rem 0 0; opacity: .75}
 #notice {font-size: .85rem}
@@ -45,7 +44,7 @@ CSS = """
 #status progress {width: 100%; height: .5rem; accent-color: #6366f1}
 #history ol {margin: 0; padding-left: 1.4rem}
 #history small {opacity: .75}
-@media (max-width: 640px) {.gradio-container {padding: .5rem !important}}
+@media (max-width: 640px) {#top {flex-direction: column}}
 """
 
 
@@ -139,7 +138,7 @@ def launch(app: gr.Blocks, host: str, port: int | None, **options: Any) -> tuple
 def _layout(models: Models) -> _Controls:
     first = models.names[0]
     part: dict[str, Any] = {"bench": gr.State(None)}
-    with gr.Row(equal_height=False):
+    with gr.Row(equal_height=False, elem_id="top"):
         gr.Markdown(
             "# MGIE\nSay what to change. A language model imagines the result, then it is painted.",
             elem_id="head",
@@ -168,6 +167,7 @@ def _inputs() -> dict[str, Any]:
     with gr.Tab("Photo"):
         part["photo"] = gr.Image(
             type="filepath",
+            format="png",
             sources=["upload", "webcam", "clipboard"],
             show_label=False,
             height=300,
@@ -257,7 +257,7 @@ def _outputs(models: Models) -> dict[str, Any]:
         label="Variants: choose one",
         format="png",
         columns=4,
-        height=200,
+        height=170,
         object_fit="cover",
         allow_preview=False,
         interactive=False,
@@ -377,7 +377,7 @@ def _connect_session(on: _Controls, results: Results) -> None:
         return _view(bench)
 
     # In the model's queue too, so that no turn goes away while it is painted again.
-    hidden = {"show_progress": "hidden", **MODEL_EVENT}
+    hidden: dict[str, Any] = {"show_progress": "hidden", **MODEL_EVENT}
     on.undo.click(undo, on.bench, on.view, **hidden)
     on.redo.click(redo, on.bench, on.view, **hidden)
     on.gallery.select(choose, on.bench, on.view, **hidden)
