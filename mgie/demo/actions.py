@@ -238,7 +238,7 @@ def drawn_mask(layers: Sequence[Image.Image], size: tuple[int, int]) -> Image.Im
     drawn = Image.new("L", layers[0].size)
     for layer in layers:
         drawn = ImageChops.lighter(drawn, layer.convert("RGBA").getchannel("A"))
-    drawn = drawn.point(lambda opacity: 255 * (opacity > 127))
+    drawn = drawn.point([0] * 128 + [255] * 128)
     return drawn.resize(size, Image.Resampling.BILINEAR) if drawn.getbbox() else None
 
 

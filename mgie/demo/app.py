@@ -200,10 +200,15 @@ def _inputs() -> dict[str, Any]:
     )
     part["edit"] = gr.Button("Edit", variant="primary", elem_id="edit")
     gr.Examples(
-        [[text] for text in actions.INSTRUCTIONS], [part["instruction"]], label="Instructions", api_name=False
+        [[text] for text in actions.INSTRUCTIONS],
+        [part["instruction"]],
+        label="Instructions",
+        api_visibility="private",
     )
     if photographs := actions.example_photographs():
-        gr.Examples([[path] for path in photographs], [part["photo"]], label="Photos", api_name=False)
+        gr.Examples(
+            [[path] for path in photographs], [part["photo"]], label="Photos", api_visibility="private"
+        )
     return part
 
 
