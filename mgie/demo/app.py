@@ -294,8 +294,8 @@ def _connect_photo(on: _Controls, models: Models) -> None:
             actions.use_model(bench, models, name)
             return notice(name), name, *_own_settings(models, name).values()
 
-    def keep_model(bench: Workbench | None) -> Any:
-        return gr.skip() if bench is None else bench.session.model
+    def keep_model(bench: Workbench | None) -> str:
+        return models.names[0] if bench is None else bench.session.model
 
     own = [on.steps, on.guidance_scale, on.image_guidance_scale]
     on.model.input(
