@@ -261,9 +261,8 @@ class MGIEPipeline(DiffusionPipeline):
         words = self._checked_answers(expressive_instruction)
         num = _common_length(imagination=imagination.prompts, expressive_instruction=words)
         words, prompts = _repeated(words, num), _repeated(imagination.prompts, num)
-        device = (
-            imagination.visual_token_states.device
-        )  # asking for `_execution_device` costs as much as the rest
+        # Where the model ran before: asking for `_execution_device` costs as much as the rest.
+        device = imagination.visual_token_states.device
         states = torch.cat([self._answer(*row, device) for row in zip(prompts, words, strict=True)])
         prompt_embeds = self._map(states)
         null = imagination.negative_prompt_embeds[:1].expand_as(prompt_embeds)
@@ -413,7 +412,7 @@ class MGIEPipeline(DiffusionPipeline):
             latents: (B, c, h, w), scaled, as a callback gets them and `output_type="latent"` gives them.
         """
         decoded = self._decode(latents / self.vae.config.scaling_factor)
-        return [Image.fromarray((picture * 255).round().astype(np.uint8)) for picture in decoded]
+        return [_as_type(picture, "pil") for picture in decoded]
 
     def _sampling(self, **given: Any) -> Sampling:
         """Returns the settings with the model's own in place of None."""
@@ -733,7 +732,7 @@ def _opened(image: Picture | EncodedImage) -> Image.Image:
     return image.picture if isinstance(image, EncodedImage) else open_image(image)
 
 
-def _as_type(edit: np.ndarray | Image.Image, output_type: str) -> Image.Image | np.ndarray | Tensor:
+def _as_type(edit: np.ndarray | Image.Image, output_type: str) -> Any:
     """Returns a picture, or (H, W, 3) in [0, 1], in the form of `MGIEPipelineOutput.images`."""
     if output_type == "pil":
         if isinstance(edit, Image.Image):

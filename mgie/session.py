@@ -144,10 +144,8 @@ class EditSession:
             note: whether the metadata tell how it was made.
             strip_metadata: whether those of the photo are left out.
         """
-        metadata = self.photo.metadata.stripped() if strip_metadata else self.photo.metadata
-        if note and self.turns:
-            metadata = metadata.noted([turn.edit for turn in self.turns])
-        return self.photo.with_edit(self.image), metadata
+        edits = [turn.edit for turn in self.turns] if note else []
+        return self.photo.result(self.image, edits, strip_metadata=strip_metadata)
 
 
 def _edit(model: str, instruction: str, imagination: Imagination, seed: int) -> Edit:

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import re
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from mgie.batch.rows import BatchSettings, Row, read_rows
 from mgie.batch.sheet import THUMBS, contact_sheet, thumb_names
 from mgie.errors import ConfigError, DataError, MGIEError
 from mgie.images import Edit, Photo, encode_image, open_mask, open_photo
+from mgie.images.files import is_partial, write_whole
 
 if TYPE_CHECKING:
     from mgie.pipeline import MGIEPipeline
@@ -28,7 +28,6 @@ SETTINGS_FILE = "batch.json"
 RESULTS_FILE = "results.jsonl"
 SHEET_FILE = "index.html"
 _RESULTS_FILES = re.compile(r"results(\.\d+)?\.jsonl")
-_PARTIAL_FILES = re.compile(r"\.[0-9a-f]{32}\.partial")
 _THUMB_SIDE = 320
 """Longest side of a thumbnail, in pixels."""
 
@@ -126,7 +125,7 @@ class Batch:
             _compare(file, json.loads(text))
         with _writing(self.folder):
             (self.folder / THUMBS).mkdir(parents=True, exist_ok=True)
-            _write_whole(file, text.encode())
+            write_whole(file, text.encode())
 
     def results(self) -> dict[int, RowResult]:
         """Returns what is known of the rows so far, by their numbers; lines that a kill has torn are not.
@@ -192,11 +191,11 @@ class Batch:
             for row in self.rows
         ]
         with _writing(self.folder):
-            _write_whole(self.folder / RESULTS_FILE, b"".join(map(_line, results)))
-            _write_whole(self.folder / SHEET_FILE, contact_sheet(results, self.settings.model).encode())
+            write_whole(self.folder / RESULTS_FILE, b"".join(map(_line, results)))
+            write_whole(self.folder / SHEET_FILE, contact_sheet(results, self.settings.model).encode())
             leftovers = [file for file in self._results_files() if file.name != RESULTS_FILE]
             for folder in (self.folder, self.folder / THUMBS):
-                leftovers += [file for file in folder.iterdir() if _PARTIAL_FILES.fullmatch(file.name)]
+                leftovers += [file for file in folder.iterdir() if is_partial(file)]
             for file in leftovers:
                 file.unlink()
         return results
@@ -218,9 +217,9 @@ class Batch:
 
     def _write(self, row: Row, made: _Edited) -> None:
         before, after = thumb_names(row.output)
-        _write_whole(self.folder / before, made.before)
-        _write_whole(self.folder / after, made.after)
-        _write_whole(self.folder / row.output, made.file)
+        write_whole(self.folder / before, made.before)
+        write_whole(self.folder / after, made.after)
+        write_whole(self.folder / row.output, made.file)
 
     # one chunk
 
@@ -296,19 +295,16 @@ class Batch:
     def _encode(self, opened: _Opened, words: str, image: Image.Image) -> _Edited | str:
         """Returns an edit as its files' bytes, or why that cannot be, such as a format's limits."""
         row, photo, settings = opened.row, opened.photo, self.settings
-        metadata = photo.metadata.stripped() if settings.strip_metadata else photo.metadata
-        if settings.note:
-            edit = Edit(
-                model=settings.model,
-                instruction=row.instruction,
-                expressive_instruction=words,
-                seed=row.seed,
-            )
-            metadata = metadata.noted([edit])
+        edit = Edit(
+            model=settings.model, instruction=row.instruction, expressive_instruction=words, seed=row.seed
+        )
         try:
+            result, metadata = photo.result(
+                image, [edit] if settings.note else [], strip_metadata=settings.strip_metadata
+            )
             return _Edited(
                 expressive_instruction=words,
-                file=encode_image(photo.with_edit(image), Path(row.output).suffix, metadata),
+                file=encode_image(result, Path(row.output).suffix, metadata),
                 before=_thumb(photo.image),
                 after=_thumb(image),
             )
@@ -355,15 +351,6 @@ def _compare(file: Path, mine: dict[str, Any]) -> None:
 
 def _line(result: RowResult) -> bytes:
     return json.dumps(asdict(result), ensure_ascii=False).encode() + b"\n"
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    partial = file.with_name(f".{uuid.uuid4().hex}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _open_to_append(file: Path) -> BinaryIO:

@@ -7,7 +7,6 @@ is measured is the way back, not whether the model paints them.
 import io
 import itertools
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -140,7 +139,7 @@ def _check(
     made = _returned(pipeline, photo.image, target, seed)
     error = (as_pixels(made) - as_pixels(photo.image))[outside]
     return _Result(
-        right=tone.image.size == upright.size and _correlates(upright, photo.image),
+        right=tone.image.size == upright.size and _looks_alike(upright, photo.image),
         shift=_shift(as_pixels(photo.image), as_pixels(tone.image)),
         shift_outside=_shift(as_pixels(photo.image)[beside], as_pixels(made)[beside]),
         same_outside=np.array_equal(np.asarray(saved)[outside], np.asarray(before)[outside]),
@@ -264,7 +263,7 @@ def _beside(mask: Image.Image) -> tuple[slice, slice]:
     return sides[max(sides)]
 
 
-def _correlates(a: Image.Image, b: Image.Image) -> bool:
+def _looks_alike(a: Image.Image, b: Image.Image) -> bool:
     return a.size == b.size and float(np.abs(as_pixels(a) - as_pixels(b)).mean()) < 0.03
 
 
@@ -301,12 +300,8 @@ def _running_again(pipeline: MGIEPipeline, picture: Image.Image, seed: int) -> F
         first.append(painted(picture, imagination))
         encoded = pipeline.encode_image(picture)
         words = f"The whole scene would turn a clear blue, as if seen through blue glass {run}."
-        other, seconds = _timed(lambda: pipeline.reimagine(imagination, words))  # noqa: B023  called at once
-        again.append(seconds + painted(encoded, other))
+        start = time.perf_counter()
+        other = pipeline.reimagine(imagination, words)
+        again.append(time.perf_counter() - start + painted(encoded, other))
     name = "running again with other words, over denoising and decoding of a first edit"
     return finding(name, median(again) / median(first), at_most=1.1)
-
-
-def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    start = time.perf_counter()
-    return call(), time.perf_counter() - start

@@ -95,15 +95,9 @@ def as_pixels(picture: Image.Image) -> Pixels:
     return np.asarray(picture, np.float32) / 255
 
 
-@torch.no_grad()
-def autoencode(pipeline: MGIEPipeline, picture: Image.Image) -> Pixels:
+def _autoencoded(pipeline: MGIEPipeline, picture: Image.Image) -> Pixels:
     """Returns a picture as (h, w, 3) in [0, 1] after the autoencoder, which must take its sides."""
-    vae: Any = pipeline.vae
-    pixels = torch.from_numpy(np.asarray(picture, np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
-    encoded = vae.encode(pixels.to(vae.device, vae.dtype))
-    latents = encoded.latent_dist.mode() if "latent_dist" in encoded else encoded.latents
-    decoded = vae.decode(latents).sample[0].float() / 2 + 0.5
-    return decoded.clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+    return pipeline.encode_image(picture, picture.height, picture.width).decoded
 
 
 def _open(record: Record, folder: Path) -> Pair:
@@ -121,12 +115,12 @@ def _case(pipeline: MGIEPipeline, pair: Pair, bare: Pixels, words: str, metrics:
     record, source, target = pair
     size = bare.shape[1], bare.shape[0]
     small_source, small_target = resize(source, size), resize(target, size)
-    native = return_to_native(source, autoencode(pipeline, small_source), bare)
+    native = return_to_native(source, _autoencoded(pipeline, small_source), bare)
     rows = {
         MODEL: (source, as_pixels(native), target),
         BARE: (small_source, bare, small_target),
         COPY: (source, as_pixels(source), target),
-        AUTOENCODER: (small_source, autoencode(pipeline, small_target), small_target),
+        AUTOENCODER: (small_source, _autoencoded(pipeline, small_target), small_target),
     }
     made = MadeEdit.from_meta(record.meta) if "family" in record.meta else None
     figures = {}

@@ -85,6 +85,22 @@ class Photo:
             result.putalpha(self.alpha)
         return result
 
+    def result(
+        self, edited: Image.Image, edits: Sequence[Edit] = (), *, strip_metadata: bool = False
+    ) -> tuple[Image.Image, Metadata]:
+        """Returns what is handed out: the edit, see `with_edit`, and the metadata that go with it.
+
+        Args:
+            edited: RGB in sRGB, of the size of `image`.
+            edits: what made it, for the note; none for no note.
+            strip_metadata: whether those of the photo are left out.
+
+        Raises:
+            ImageError: it has another size.
+        """
+        metadata = self.metadata.stripped() if strip_metadata else self.metadata
+        return self.with_edit(edited), metadata.noted(edits) if edits else metadata
+
     def resized(self, width: int, height: int) -> "Photo":
         """Returns the photo as large as fits into a box; its aspect stays.
 

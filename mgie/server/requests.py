@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
-from PIL import Image
+from PIL import Image, ImageChops
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from mgie.errors import ConfigError, ImageError, MGIEError
-from mgie.images import Edit, Photo, encode_image, open_photo
+from mgie.images import Edit, Photo, encode_image, open_mask, open_photo
 from mgie.prompts import checked_words
 from mgie.sampling import Sampling
 from mgie.server.batching import EditResult, EditTask
@@ -180,8 +180,8 @@ def answer(
         for seed, image in zip(task.seeds, result.images, strict=True):
             words = result.expressive_instruction
             edit = Edit(model=model, instruction=task.instruction, expressive_instruction=words, seed=seed)
-            picture = photo.with_edit(image)
-            content = encode_image(picture, f".{form.output_format}", photo.metadata.noted([edit]))
+            picture, metadata = photo.result(image, [edit])
+            content = encode_image(picture, f".{form.output_format}", metadata)
             where = (
                 {"url": keep(content)}
                 if form.response_format == "url"
@@ -223,13 +223,8 @@ def _mask(file: BinaryIO, size: tuple[int, int], max_pixels: int) -> Image.Image
     mask = open_photo(file, max_pixels=max_pixels, formats=_FORMATS)
     if mask.alpha is None:
         raise ImageError("the mask has no alpha channel; expected a PNG that is transparent where to edit")
-    if mask.image.size != size:
-        raise ImageError(
-            f"the mask has {mask.image.width}x{mask.image.height} pixels; "
-            f"expected {size[0]}x{size[1]}, as the upright picture"
-        )
-    if mask.alpha.getextrema() == (255, 255):
+    if mask.image.size == size and mask.alpha.getextrema() == (255, 255):
         raise ImageError(
             "the mask is opaque everywhere; expected it transparent where the picture may change"
         )
-    return mask.alpha.point(lambda opacity: 255 - opacity)
+    return open_mask(ImageChops.invert(mask.alpha), size)
