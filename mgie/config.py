@@ -54,8 +54,12 @@ class DataConfig:
     """Folder with `records.jsonl`: pairs of one's own, in the place of `photographs`."""
     requests: str | None = None
     """File with real people's wordings, used beside the grammar's."""
+    objects: str | None = None
+    """Folder of objects (`objects.jsonl`) that edits put on photographs; without it no family does."""
     families: list[str] | None = None
     """Families of made edits; all of them when not given."""
+    vague_rate: float = 0.0
+    """Share of the instructions that leave the edit open, so that only the expressive instruction says it."""
     split: str = "train"
     """Which rows are used."""
     sizes: list[list[int]] = field(default_factory=lambda: [[128, 128]])

@@ -8,14 +8,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
 from mgie.config import DataConfig
 from mgie.data.photographs import Photograph, read_photographs
 from mgie.data.records import Record, folder_of, read_records
-from mgie.data.synth import MadeEdit, Pixels, Requests, make_edit
+from mgie.data.synth import (
+    EditSampler,
+    Made,
+    Objects,
+    Pixels,
+    Requests,
+    Scene,
+    as_picture,
+    as_pixels,
+    open_scene,
+)
+from mgie.data.synth.wording import pick
 from mgie.errors import DataError
 from mgie.images import open_image
 from mgie.prompts import DESCRIBE, answer, question
@@ -40,11 +50,42 @@ class Sample:
     answer: str
 
 
+@dataclass(frozen=True)
+class Crop:
+    """A part of a picture with a training size's aspect, perhaps mirrored."""
+
+    box: tuple[int, int, int, int]
+    """Left, top, right, bottom, in pixels."""
+    mirrored: bool
+    size: Size
+    """Training (width, height)."""
+
+    @classmethod
+    def draw(cls, image_size: Size, size: Size, shares: list[float], rng: np.random.Generator) -> "Crop":
+        """Returns a random crop, mirrored or not; its side is a share of the largest crop's."""
+        scale = min(image_size[0] / size[0], image_size[1] / size[1]) * rng.uniform(shares[0], shares[-1])
+        width, height = (max(1, round(side * scale)) for side in size)
+        left, top = (
+            int(rng.integers(image_size[0] - width + 1)),
+            int(rng.integers(image_size[1] - height + 1)),
+        )
+        return cls((left, top, left + width, top + height), rng.random() < 0.5, size)
+
+    def at_own_size(self, image: Image.Image) -> Image.Image:
+        """Returns the part of an image, in its own pixels."""
+        part = image.crop(self.box)
+        return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.mirrored else part
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Returns the part of an image at training size."""
+        return self.at_own_size(image).resize(self.size, Image.Resampling.LANCZOS)
+
+
 class PhotographDataset(Dataset[Sample]):
     """Endless made edits of photographs, and descriptions of them where the configuration asks for it."""
 
     def __init__(self, config: DataConfig, seed: int) -> None:
-        """Reads the lists of photographs and requests; pictures are opened when they are needed.
+        """Reads the lists of photographs, objects and requests; pictures are opened when they are needed.
 
         Raises:
             DataError: if there are no photographs of the wanted split.
@@ -56,7 +97,14 @@ class PhotographDataset(Dataset[Sample]):
             raise DataError(
                 f"{config.photographs} has no photographs of split {config.split!r}; set data.split"
             )
-        self.requests = Requests.read(config.requests) if config.requests else None
+        self.objects = Objects.read(config.objects) if config.objects else None
+        self.edits = EditSampler(
+            self.photographs,
+            families=config.families,
+            wording_split="train" if config.split == "train" else "test",
+            requests=Requests.read(config.requests) if config.requests else None,
+            vague_rate=config.vague_rate,
+        )
         self.described = [p for p in self.photographs if p.names or p.captions]
         if config.describe_rate and not self.described:
             raise DataError(f"{config.photographs} names nothing to describe; set data.describe_rate=0")
@@ -64,28 +112,28 @@ class PhotographDataset(Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         """Returns the row that belongs to the index, at the size."""
         index, size = key
-        rng, photograph, edit, words = self._draw(index)
-        picture, source = _crop(Image.fromarray(photograph.load()), size, self.config.crop, rng)
-        return Sample(picture, source, edit.apply(source) if edit else source, *words)
-
-    def words(self, index: int) -> tuple[str, str]:
-        """Returns question and answer of the row that belongs to the index, without opening its picture."""
-        return self._draw(index)[-1]
-
-    def _draw(self, index: int) -> tuple[np.random.Generator, Photograph, MadeEdit | None, tuple[str, str]]:
         rng = np.random.default_rng([self.seed, index])
-        if rng.random() < self.config.describe_rate:
-            photograph = self.described[rng.integers(len(self.described))]
-            return rng, photograph, None, (DESCRIBE, _description(photograph, rng))
-        photograph = self.photographs[rng.integers(len(self.photographs))]
-        edit = make_edit(
-            photograph,
-            rng,
-            families=self.config.families,
-            wording_split="train" if self.config.split == "train" else "test",
-            requests=self.requests,
-        )
-        return rng, photograph, edit, (question(edit.instruction), answer(edit.expressive))
+        describes = rng.random() < self.config.describe_rate
+        crops: list[Image.Image] = []
+
+        def opened(photograph: Photograph) -> Scene:
+            picture = photograph.load()
+            crop = Crop.draw(picture.size, size, self.config.crop, rng)
+            crops.append(crop.at_own_size(picture))
+            return open_scene(photograph, picture, self.objects, crop)
+
+        if describes:
+            photograph = pick(rng, self.described)
+            scene = opened(photograph)
+            made = Made(source=scene.pixels, target=scene.pixels)
+            words = DESCRIBE, _description(photograph, rng)
+        else:
+            _, scene, edit = self.edits.draw(rng, opened)
+            made = edit.make(scene)
+            words = question(edit.instruction), answer(edit.expressive)
+        # The vision tower's processor gets the crop at its own size, as it gets a user's photo.
+        picture = crops[-1] if made.source is scene.pixels else as_picture(made.source)
+        return Sample(picture, made.source, made.target, *words)
 
 
 class RecordDataset(Dataset[Sample]):
@@ -113,27 +161,21 @@ class RecordDataset(Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         """Returns the row that belongs to the index, at the size."""
         index, size = key
-        rng, record, words = self._draw(index)
+        rng = np.random.default_rng([self.seed, index])
+        record = pick(rng, self.records)
         source, target = (open_image(self.folder / name) for name in (record.images[0], str(record.target)))
         if source.size != target.size:
             raise DataError(
                 f"record {record.id}: sizes are {source.size} and {target.size} pixels; make them equal"
             )
-        state = rng.bit_generator.state
-        picture, before = _crop(source, size, self.config.crop, rng)
-        rng.bit_generator.state = state  # the target is cropped as the source was
-        _, after = _crop(target, size, self.config.crop, rng)
-        return Sample(picture, before, after, *words)
-
-    def words(self, index: int) -> tuple[str, str]:
-        """Returns question and answer of the row that belongs to the index, without opening its pictures."""
-        return self._draw(index)[-1]
-
-    def _draw(self, index: int) -> tuple[np.random.Generator, Record, tuple[str, str]]:
-        rng = np.random.default_rng([self.seed, index])
-        record = self.records[rng.integers(len(self.records))]
-        words = question(record.instruction), answer(record.expressive or record.instruction)
-        return rng, record, words
+        crop = Crop.draw(source.size, size, self.config.crop, rng)
+        return Sample(
+            picture=crop.at_own_size(source),
+            source=as_pixels(crop(source)),
+            target=as_pixels(crop(target)),
+            question=question(record.instruction),
+            answer=answer(record.expressive or record.instruction),
+        )
 
 
 def open_dataset(config: DataConfig, seed: int) -> PhotographDataset | RecordDataset:
@@ -168,21 +210,6 @@ class StepSampler(Sampler[list[Key]]):
     def __len__(self) -> int:
         """Returns the number of batches."""
         return len(self.batches)
-
-
-def _crop(
-    image: Image.Image, size: Size, crop: list[float], rng: np.random.Generator
-) -> tuple[Image.Image, NDArray[np.float32]]:
-    """Returns a random crop of the size's aspect, half of them mirrored: as it is, and resized to `size`."""
-    width, height = size
-    scale = min(image.width / width, image.height / height) * rng.uniform(crop[0], crop[-1])
-    w, h = max(1, round(width * scale)), max(1, round(height * scale))
-    left, top = int(rng.integers(image.width - w + 1)), int(rng.integers(image.height - h + 1))
-    cropped = image.crop((left, top, left + w, top + h))
-    if rng.random() < 0.5:
-        cropped = cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    resized = cropped.resize(size, Image.Resampling.LANCZOS)
-    return cropped, np.asarray(resized, dtype=np.float32) / np.float32(255)
 
 
 def _description(photograph: Photograph, rng: np.random.Generator) -> str:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from mgie.data.records import read_json_lines
@@ -17,7 +15,11 @@ logger = logging.getLogger(__name__)
 
 PHOTOGRAPHS_FILE = "photographs.jsonl"
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-_FIELDS = frozenset({"image", "names", "captions", "regions", "split"})
+_FIELDS = frozenset({"image", "names", "captions", "regions", "composites", "split"})
+_LISTS = {
+    "regions": ("name", "path of the mask"),
+    "composites": ("name", "path of the picture", "path of the mask"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,29 +32,38 @@ class Photograph:
     captions: tuple[str, ...] = ()
     regions: tuple[tuple[str, Path], ...] = ()
     """(name, mask file) of regions; white belongs to the region, the mask has the picture's size."""
+    composites: tuple[tuple[str, Path, Path], ...] = ()
+    """(name, picture, mask file): this photograph with another one's region of that name pasted in."""
     split: str = "train"
 
-    def load(self) -> NDArray[np.uint8]:
-        """Returns the upright picture as RGB, (H, W, 3) uint8.
+    def load(self) -> Image.Image:
+        """Returns the upright picture as RGB.
 
         Raises:
             DataError: if the file is not a picture that can be read.
         """
-        try:
-            with Image.open(self.path) as image:
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(
-                f"cannot read the photograph {self.path} ({reason}); mend or remove it"
-            ) from error
+        return open_as(self.path, "RGB")
+
+
+def open_as(path: Path, mode: str) -> Image.Image:
+    """Returns the upright picture of a file in one of Pillow's modes.
+
+    Raises:
+        DataError: if the file is not a picture that can be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert(mode)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"cannot read the picture {path} ({reason}); mend or remove it") from error
 
 
 def read_photographs(folder: str | Path) -> list[Photograph]:
     """Returns the photographs of a folder: the rows of its `photographs.jsonl`, or all pictures below it.
 
     A row has `image` (path relative to the folder) and, where known, `names`, `captions`, `regions` (pairs of
-    a name and the path of a mask) and `split`.
+    a name and the path of a mask), `composites` (a name and the paths of a picture and a mask) and `split`.
 
     Raises:
         DataError: if the folder cannot be read, holds no picture, or a row is not as described.
@@ -95,18 +106,22 @@ def _from_row(row: dict[str, Any], folder: Path, where: str) -> Photograph:
     for name in ("names", "captions"):
         if not _is_texts(row.get(name, [])):
             raise DataError(f"{where}: {name} is {row[name]!r:.60}; expected a list of texts")
-    regions = row.get("regions", [])
-    if not isinstance(regions, list) or not all(_is_texts(pair) and len(pair) == 2 for pair in regions):
-        raise DataError(
-            f"{where}: regions is {regions!r:.60}; expected a list of pairs [name, path of the mask]"
-        )
+    for name, form in _LISTS.items():
+        items = row.get(name, [])
+        if not isinstance(items, list) or not all(
+            _is_texts(item) and len(item) == len(form) for item in items
+        ):
+            raise DataError(f"{where}: {name} is {items!r:.60}; expected a list of [{', '.join(form)}]")
     if not isinstance(row.get("split", "train"), str):
         raise DataError(f"{where}: split is {row['split']!r}; expected a text such as train or test")
     return Photograph(
         path=folder / row["image"],
         names=tuple(row.get("names", ())),
         captions=tuple(row.get("captions", ())),
-        regions=tuple((name, folder / mask) for name, mask in regions),
+        regions=tuple((name, folder / mask) for name, mask in row.get("regions", ())),
+        composites=tuple(
+            (name, folder / image, folder / mask) for name, image, mask in row.get("composites", ())
+        ),
         split=row.get("split", "train"),
     )
 

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from mgie.data.records import folder_of
-from mgie.data.synth import MadeEdit
+from mgie.data.synth import MadeEdit, as_pixels
 from mgie.data.synth.measure import correlation
 from mgie.evaluation.metrics import sharpness
-from mgie.evaluation.suites import Progress, as_pixels, edit_records
+from mgie.evaluation.suites import Progress, edit_records
 from mgie.evaluation.tables import Finding
 from mgie.images import open_image
 from mgie.pipeline import MGIEPipeline
@@ -88,8 +88,8 @@ class _Suite:
                 generator=self._generators(2),
             )
             source, (blue, red) = as_pixels(photograph), map(as_pixels, output.images)
-            right += _BLUE.check(source, blue) and not _RED.check(source, blue)
-            right += _RED.check(source, red) and not _BLUE.check(source, red)
+            right += _BLUE.shows(source, blue) and not _RED.shows(source, blue)
+            right += _RED.shows(source, red) and not _BLUE.shows(source, red)
         rate = right / (2 * len(self.photographs))
         return [finding("exchanged prompt embeds of red and blue exchange the colours", rate, at_least=0.9)]
 
@@ -107,7 +107,7 @@ class _Suite:
             )
             for edit, edited in zip(_EDITS, output.images, strict=True):
                 size = edited.shape[1], edited.shape[0]
-                right.append(edit.check(as_pixels(photograph.resize(size, Image.Resampling.LANCZOS)), edited))
+                right.append(edit.shows(as_pixels(photograph.resize(size, Image.Resampling.LANCZOS)), edited))
         return [finding("bare decoded picture shows the edit", sum(right) / len(right), at_least=0.9)]
 
     def words(self) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,40 @@ import torch
 from PIL import Image
 
 from mgie.data.records import Record, folder_of, read_records
-from mgie.data.synth import MadeEdit, Pixels
+from mgie.data.synth import Made, MadeEdit, Objects, Pixels, as_picture, as_pixels
+from mgie.data.synth.dataset import OBJECTS_FOLDER
 from mgie.errors import DataError
 from mgie.evaluation.metrics import Metrics
 from mgie.evaluation.tables import AUTOENCODER, BARE, COPY, MODEL, Case
-from mgie.images import open_image, resize, return_to_native
+from mgie.images import open_image, open_mask, resize, return_to_native
 from mgie.pipeline import MGIEPipeline
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with the number of steps done and of all steps."""
-Pair = tuple[Record, Image.Image, Image.Image]
-"""A record with its source and its target."""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A record with its pictures."""
+
+    record: Record
+    source: Image.Image
+    target: Image.Image
+    mask: Image.Image | None
+    objects: Objects | None
+
+    def made(self, size: tuple[int, int] | None = None) -> Made:
+        """Returns the edit at its own size or another one."""
+        source, target = (resize(p, size) if size else p for p in (self.source, self.target))
+        mask = self.mask.resize(size or self.mask.size) if self.mask else None
+        return Made(
+            source=as_pixels(source),
+            target=as_pixels(target),
+            mask=np.asarray(mask) > 127 if mask else None,
+            objects=self.objects,
+        )
 
 
 def evaluate(
@@ -50,14 +72,15 @@ def evaluate(
         MGIEError: if the dataset has no edit records, or one of them cannot be read.
     """
     metrics = metrics or Metrics()
-    records = edit_records(data)[:limit]
+    records, folder = edit_records(data)[:limit], folder_of(data)
+    objects = Objects.read(folder / OBJECTS_FOLDER) if (folder / OBJECTS_FOLDER).is_dir() else None
     cases: list[Case] = []
     for start in range(0, len(records), batch_size):
-        pairs = [_open(record, folder_of(data)) for record in records[start : start + batch_size]]
+        pairs = [_open(record, folder, objects) for record in records[start : start + batch_size]]
         generators = [torch.Generator().manual_seed(seed + start + i) for i in range(len(pairs))]
         output: Any = pipeline(
-            [source for _, source, _ in pairs],
-            [record.instruction for record, _, _ in pairs],
+            [pair.source for pair in pairs],
+            [pair.record.instruction for pair in pairs],
             generator=generators,
             keep_native=False,
             output_type="np",
@@ -90,47 +113,38 @@ def edit_records(data: str | Path) -> list[Record]:
     return edits
 
 
-def as_pixels(picture: Image.Image) -> Pixels:
-    """Returns an RGB picture as (H, W, 3) float32 in [0, 1]."""
-    return np.asarray(picture, np.float32) / 255
-
-
 def _autoencoded(pipeline: MGIEPipeline, picture: Image.Image) -> Pixels:
     """Returns a picture as (h, w, 3) in [0, 1] after the autoencoder, which must take its sides."""
     return pipeline.encode_image(picture, picture.height, picture.width).decoded
 
 
-def _open(record: Record, folder: Path) -> Pair:
+def _open(record: Record, folder: Path, objects: Objects | None) -> _Pair:
     assert record.target is not None
     source, target = (open_image(folder / path) for path in (record.images[0], record.target))
     if source.size != target.size:
         raise DataError(
             f"record {record.id}: source {source.size} and target {target.size} differ; make them equal"
         )
-    return record, source, target
+    mask = open_mask(folder / record.mask, source.size) if record.mask else None
+    return _Pair(record, source, target, mask, objects)
 
 
-def _case(pipeline: MGIEPipeline, pair: Pair, bare: Pixels, words: str, metrics: Metrics) -> Case:
+def _case(pipeline: MGIEPipeline, pair: _Pair, bare: Pixels, words: str, metrics: Metrics) -> Case:
     """Returns the figures of one edit from its bare decoded picture; the way back is the pipeline's."""
-    record, source, target = pair
-    size = bare.shape[1], bare.shape[0]
-    small_source, small_target = resize(source, size), resize(target, size)
-    native = return_to_native(source, _autoencoded(pipeline, small_source), bare)
-    rows = {
-        MODEL: (source, as_pixels(native), target),
-        BARE: (small_source, bare, small_target),
-        COPY: (source, as_pixels(source), target),
-        AUTOENCODER: (small_source, _autoencoded(pipeline, small_target), small_target),
-    }
-    made = MadeEdit.from_meta(record.meta) if "family" in record.meta else None
+    record, size = pair.record, (bare.shape[1], bare.shape[0])
+    small, own = pair.made(size), pair.made()
+    before, after = (_autoencoded(pipeline, as_picture(pixels)) for pixels in (small.source, small.target))
+    native, perfect = (as_pixels(return_to_native(pair.source, before, edit)) for edit in (bare, after))
+    rows = {MODEL: (own, native), BARE: (small, bare), COPY: (own, own.source), AUTOENCODER: (own, perfect)}
+    edit = MadeEdit.from_meta(record.meta) if "family" in record.meta else None
     figures = {}
-    for row, (before, edited, wanted) in rows.items():
-        figures[row] = metrics.measure(edited, as_pixels(wanted), record.expressive or record.instruction)
-        if made is not None:
-            figures[row]["success"] = float(made.check(as_pixels(before), edited))
+    for row, (made, edited) in rows.items():
+        figures[row] = metrics.measure(edited, made.target, record.expressive or record.instruction)
+        if edit is not None:
+            figures[row]["success"] = float(edit.check(made, edited))
     return Case(
         id=record.id,
-        family=made.family if made else "other",
+        family=edit.family if edit else "other",
         instruction=record.instruction,
         expressive_instruction=words,
         figures=figures,

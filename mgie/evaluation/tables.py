@@ -16,7 +16,7 @@ ROWS: Mapping[str, str] = {
     MODEL: "the edit as users get it, at the photograph's own size",
     BARE: "the decoded picture at working size, without the way back, against the target at that size",
     COPY: "the photograph unchanged: what doing nothing costs",
-    AUTOENCODER: "the target after the autoencoder, at working size: the best that *model, bare* can do",
+    AUTOENCODER: "the target after the autoencoder and the way back: the best that *model* can do",
 }
 """What each row of the tables is."""
 

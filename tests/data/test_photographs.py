@@ -1,7 +1,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -21,8 +20,8 @@ def folder(tmp_path: Path) -> Path:
 def test_any_folder_of_pictures(folder: Path) -> None:
     photographs = read_photographs(folder)
     assert photographs == [Photograph(path=folder / "b.png"), Photograph(path=folder / "below" / "a.JPG")]
-    assert photographs[0].load().shape == (10, 20, 3) and photographs[0].load().dtype == np.uint8
-    assert photographs[1].load().shape == (10, 10, 3)
+    assert photographs[0].load().size == (20, 10) and photographs[0].load().mode == "RGB"
+    assert photographs[1].load().size == (10, 10)
 
 
 def test_listing_gives_names_captions_regions_and_split(folder: Path) -> None:
@@ -49,7 +48,7 @@ def test_photographs_are_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (20, 10)).save(tmp_path / "turned.jpg", exif=exif)
-    assert read_photographs(tmp_path)[0].load().shape == (20, 10, 3)
+    assert read_photographs(tmp_path)[0].load().size == (10, 20)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +56,7 @@ def test_photographs_are_upright(tmp_path: Path) -> None:
     [
         ({"names": []}, "image is None"),
         ({"image": "b.png", "names": "car"}, "names is 'car'; expected a list of texts"),
-        ({"image": "b.png", "regions": [["car"]]}, "expected a list of pairs"),
+        ({"image": "b.png", "regions": [["car"]]}, "expected a list of "),
         ({"image": "b.png", "split": 1}, "split is 1"),
         ({"image": "b.png", "name": "car"}, "unknown field 'name'"),
     ],
@@ -80,5 +79,5 @@ def test_empty_missing_or_no_folder_is_refused(folder: Path, tmp_path: Path) -> 
 
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
-    with pytest.raises(DataError, match=r"cannot read the photograph .*text\.jpg"):
+    with pytest.raises(DataError, match=r"cannot read the picture .*text\.jpg"):
         read_photographs(tmp_path)[0].load()

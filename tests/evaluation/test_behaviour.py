@@ -8,9 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mgie.data.synth import MadeEdit
+from mgie.data.synth import MadeEdit, Scene, as_pixels
 from mgie.evaluation import behaviour, check_behaviour
-from mgie.evaluation.suites import as_pixels
 from mgie.images import open_image
 from mgie.pipeline import Imagination, MGIEPipeline, MGIEPipelineOutput
 from tests.evaluation.made import make_records
@@ -54,7 +53,10 @@ class PerfectPipeline:
         texts = list(instruction or [])
         if prompt_embeds is not None:
             texts = [WORDS[int(number)] for number in prompt_embeds.flatten()]
-        edits = [EDITS[text].apply(as_pixels(picture)) for text, picture in zip(texts, images, strict=True)]
+        edits = [
+            EDITS[text].make(Scene(pixels=as_pixels(picture))).target
+            for text, picture in zip(texts, images, strict=True)
+        ]
         if output_type == "pil":
             edits = [Image.fromarray((edit * 255).round().astype(np.uint8)) for edit in edits]
         return MGIEPipelineOutput(images=edits, expressive_instructions=texts, seconds={})

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mgie.data.synth import as_pixels
 from mgie.evaluation import check_editing, editing
-from mgie.evaluation.suites import as_pixels
 from mgie.images import open_photo
 from tests.conftest import picture
 from tests.evaluation.made import make_records

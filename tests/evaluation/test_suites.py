@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from mgie.data.records import read_records, write_records
+from mgie.data.synth import as_pixels
 from mgie.errors import DataError
 from mgie.evaluation import Case, Metrics, evaluate, l1
-from mgie.evaluation.suites import as_pixels
 from mgie.images import open_image, resize
 from mgie.pipeline import MGIEPipeline
 from tests.evaluation.made import make_records

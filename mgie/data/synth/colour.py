@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mgie.data.synth.family import STRENGTHS, Family, Pixels
+from mgie.data.synth.family import STRENGTHS, Pixels, WholePicture
 from mgie.data.synth.measure import Array, chroma_map, correlation, distance, luminance, saturation
 from mgie.data.synth.wording import Params, Wordings
 
@@ -163,11 +163,11 @@ def _is_inverted(source: Pixels, edited: Pixels, params: Params) -> bool:
     return correlation(luminance(source), luminance(edited)) < -0.3
 
 
-TINT = Family(
+TINT = WholePicture(
     name="tint",
     choices={"colour": tuple(COLOURS), "strength": STRENGTHS},
     apply=_tint,
-    check=_is_tinted,
+    shows=_is_tinted,
     weight=4,
     wordings=Wordings(
         words={"colour": {name: _SYNONYMS.get(name, (name,)) for name in COLOURS}},
@@ -217,11 +217,11 @@ TINT = Family(
     ),
 )
 
-SATURATE = Family(
+SATURATE = WholePicture(
     name="saturate",
     choices={"strength": STRENGTHS},
     apply=_saturate,
-    check=_is_more_saturated,
+    shows=_is_more_saturated,
     wordings=Wordings(
         commands=(
             "[increase|raise|boost|up] the [saturation|vibrance|vibrancy|colour saturation] {much}",
@@ -265,11 +265,11 @@ SATURATE = Family(
     ),
 )
 
-DESATURATE = Family(
+DESATURATE = WholePicture(
     name="desaturate",
     choices={"strength": STRENGTHS},
     apply=_desaturate,
-    check=_is_less_saturated,
+    shows=_is_less_saturated,
     wordings=Wordings(
         commands=(
             "[decrease|reduce|lower] the [saturation|vibrance|vibrancy|colour saturation] {much}",
@@ -312,10 +312,10 @@ DESATURATE = Family(
     ),
 )
 
-GREY = Family(
+GREY = WholePicture(
     name="grey",
     apply=_grey,
-    check=_is_grey,
+    shows=_is_grey,
     wordings=Wordings(
         commands=(
             "make {it} [|all|completely] [black and white|grey|gray|grayscale]",
@@ -363,10 +363,10 @@ GREY = Family(
     ),
 )
 
-SEPIA = Family(
+SEPIA = WholePicture(
     name="sepia",
     apply=_sepia,
-    check=_is_sepia,
+    shows=_is_sepia,
     wordings=Wordings(
         commands=(
             "make {it} [vintage|sepia|old fashioned|antique|retro]",
@@ -408,11 +408,11 @@ SEPIA = Family(
     ),
 )
 
-WARMER = Family(
+WARMER = WholePicture(
     name="warmer",
     choices={"strength": STRENGTHS},
     apply=_warm,
-    check=_is_warmer,
+    shows=_is_warmer,
     wordings=Wordings(
         commands=(
             "make {it} {how} warmer",
@@ -454,11 +454,11 @@ WARMER = Family(
     ),
 )
 
-COOLER = Family(
+COOLER = WholePicture(
     name="cooler",
     choices={"strength": STRENGTHS},
     apply=_cool,
-    check=_is_cooler,
+    shows=_is_cooler,
     wordings=Wordings(
         commands=(
             "make {it} {how} [cooler|colder]",
@@ -498,10 +498,10 @@ COOLER = Family(
     ),
 )
 
-INVERT = Family(
+INVERT = WholePicture(
     name="invert",
     apply=_invert,
-    check=_is_inverted,
+    shows=_is_inverted,
     wordings=Wordings(
         commands=(
             "[invert|reverse|negate|flip|swap] [the colours|the colors|all colours|all the colors]",

@@ -9,14 +9,17 @@ from PIL import Image
 
 from mgie.data.photographs import Photograph
 from mgie.data.records import Record, write_records
-from mgie.data.synth.edit import FAMILIES, MadeEdit, make_edit
-from mgie.data.synth.family import Pixels
+from mgie.data.synth.edit import EditSampler, MadeEdit
+from mgie.data.synth.objects import Objects
 from mgie.data.synth.requests import Requests
+from mgie.data.synth.scene import Made, as_picture, open_scene
 from mgie.data.synth.wording import Split
 from mgie.errors import DataError
 
 logger = logging.getLogger(__name__)
 
+OBJECTS_FOLDER = "objects"
+"""Where a dataset keeps the objects that its edits were made with."""
 _MAX_TRIES = 50
 
 
@@ -27,6 +30,8 @@ def synthesise(
     seed: int,
     *,
     families: Sequence[str] | None = None,
+    objects: Objects | None = None,
+    vague_rate: float = 0.0,
     wording_split: Split = "train",
     requests: Requests | None = None,
 ) -> Iterator[Record]:
@@ -41,7 +46,9 @@ def synthesise(
         out: folder to write to, made if need be; `images/` holds the pictures, at the photographs' own size.
         count: number of records.
         seed: the same seed gives the same dataset.
-        families: names of the families; None for all.
+        families: names of the families; None for all that can edit one of these photographs.
+        objects: what edits may put on the photographs; copied into the folder, as checks of them need it.
+        vague_rate: share of the instructions that leave the edit open, where a family has such wordings.
         wording_split: "test" uses only instruction wordings that "train" never uses.
         requests: real people's requests, used for a quarter of the instructions.
 
@@ -49,27 +56,41 @@ def synthesise(
         DataError: if there are no photographs, a family is unknown, an edit shows on none of the photographs
             tried, or `out` cannot be written.
     """
-    out, names = Path(out), tuple(families or FAMILIES)
+    out = Path(out)
     if not photographs:
         raise DataError("no photographs came; expected at least one to edit")
     rng = np.random.default_rng(seed)
+    sampler = EditSampler(
+        photographs,
+        families=families,
+        wording_split=wording_split,
+        requests=requests,
+        vague_rate=vague_rate,
+    )
+    names = tuple(dict.fromkeys(sampler.names))
     records = []
     try:
         (out / "images").mkdir(parents=True, exist_ok=True)
+        if objects is not None:
+            objects.copy(out / OBJECTS_FOLDER)
         for index in range(count):
-            photograph, pixels, edit, target = _visible_edit(
-                photographs, rng, names[index % len(names)], wording_split, requests
-            )
-            source_path, target_path = f"images/{index:06d}.source.png", f"images/{index:06d}.target.png"
-            _save(pixels, out / source_path)
-            _save(target, out / target_path)
+            photograph, edit, made = _visible_edit(sampler, objects, rng, names[index % len(names)])
+            files = {
+                name: f"images/{index:06d}.{name}.png"
+                for name in ("source", "target", *(() if made.mask is None else ("mask",)))
+            }
+            for name, file in files.items():
+                pixels = getattr(made, name)
+                picture = Image.fromarray(pixels) if name == "mask" else as_picture(pixels)
+                picture.save(out / file)
             record = Record(
                 id=f"{index:06d}",
                 task="edit",
-                images=(source_path,),
-                target=target_path,
+                images=(files["source"],),
+                target=files["target"],
                 instruction=edit.instruction,
                 expressive=edit.expressive,
+                mask=files.get("mask"),
                 split=photograph.split,
                 source=photograph.path.name,
                 meta=edit.meta,
@@ -84,22 +105,14 @@ def synthesise(
 
 
 def _visible_edit(
-    photographs: Sequence[Photograph],
-    rng: np.random.Generator,
-    family: str,
-    wording_split: Split,
-    requests: Requests | None,
-) -> tuple[Photograph, Pixels, MadeEdit, Pixels]:
+    sampler: EditSampler, objects: Objects | None, rng: np.random.Generator, family: str
+) -> tuple[Photograph, MadeEdit, Made]:
     for _ in range(_MAX_TRIES):
-        photograph = photographs[int(rng.integers(len(photographs)))]
-        pixels = photograph.load().astype(np.float32) / 255
-        edit = make_edit(photograph, rng, families=(family,), wording_split=wording_split, requests=requests)
-        target = edit.apply(pixels)
-        if edit.check(pixels, target):
-            return photograph, pixels, edit, target
+        photograph, scene, edit = sampler.draw(
+            rng, lambda photograph: open_scene(photograph, photograph.load(), objects), family
+        )
+        made = edit.make(scene)
+        if edit.check(made, made.target):
+            return photograph, edit, made
         logger.debug("%s does not show on %s", family, photograph.path)
     raise DataError(f"{family} showed on none of {_MAX_TRIES} photographs tried; use more varied photographs")
-
-
-def _save(pixels: Pixels, path: Path) -> None:
-    Image.fromarray((pixels * 255 + 0.5).astype(np.uint8)).save(path)

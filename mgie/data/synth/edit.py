@@ -1,16 +1,17 @@
 """Made edits: one photograph, one family with parameters, one instruction, one exact target."""
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from mgie.data.photographs import Photograph
 from mgie.data.synth.colour import COLOUR
-from mgie.data.synth.family import Family, Pixels
+from mgie.data.synth.family import Family
 from mgie.data.synth.requests import Requests
+from mgie.data.synth.scene import Made, Pixels, Scene
 from mgie.data.synth.style import STYLE
 from mgie.data.synth.tone import TONE
 from mgie.data.synth.weather import WEATHER
@@ -22,21 +23,24 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (*TONE, *COLOUR
 
 _REAL_SHARE = 0.25
 """Share of the instructions that are real people's, where there are some for the edit."""
+_MAX_TRIES = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class MadeEdit:
-    """An edit that can be applied to any picture, with its wording for one photograph."""
+    """An edit with its wording for one scene."""
 
     family: str
     params: Params
     instruction: str = ""
     expressive: str = ""
+    vague: bool = False
+    """Whether the instruction leaves the edit open, so that only the expressive instruction says it."""
 
     @property
     def meta(self) -> dict[str, Any]:
         """What `from_meta` needs to make this edit again; goes into a record's `meta`."""
-        return {"family": self.family, "params": self.params}
+        return {"family": self.family, "params": self.params} | ({"vague": True} if self.vague else {})
 
     @classmethod
     def from_meta(cls, meta: dict[str, Any]) -> "MadeEdit":
@@ -45,65 +49,140 @@ class MadeEdit:
         Raises:
             DataError: if the family is unknown or its parameters are not as the family has them.
         """
-        family, params = meta.get("family"), meta.get("params")
-        if family not in FAMILIES:
-            raise DataError(f"unknown family of edits {family!r}; known are {', '.join(FAMILIES)}")
-        choices = FAMILIES[family].choices
-        if not isinstance(params, dict) or params.keys() != choices.keys():
-            raise DataError(
-                f"parameters of {family} are {params!r:.80}; expected {', '.join(choices) or 'none'}"
+        name = str(meta.get("family"))
+        return cls(
+            family=name, params=family_of(name).validate(meta.get("params")), vague=bool(meta.get("vague"))
+        )
+
+    def make(self, scene: Scene) -> Made:
+        """Returns source and exact target of this edit of a scene; see `Family.make`."""
+        return FAMILIES[self.family].make(scene, self.params)
+
+    def check(self, made: Made, edited: Pixels) -> bool:
+        """Returns whether a picture shows this edit; see `Family.check`.
+
+        Args:
+            made: source, target and mask, at any one size.
+            edited: of that size.
+        """
+        return FAMILIES[self.family].check(made, edited, self.params)
+
+    def shows(self, source: Pixels, edited: Pixels) -> bool:
+        """Returns whether a picture shows this edit of all of another picture."""
+        return self.check(self.make(Scene(pixels=source)), edited)
+
+
+@dataclass(frozen=True)
+class EditSampler:
+    """Draws edits of photographs: a family, a photograph that it takes, parameters and words.
+
+    Args:
+        photographs: what is edited.
+        families: names of the families to draw from, equally often; none given = all that can edit one of
+            these photographs, by their weights.
+        wording_split: "test" uses only instruction wordings, and objects, that "train" never uses.
+        requests: real people's requests, used for a quarter of the instructions.
+        vague_rate: share of the instructions that leave the edit open, where a family has such wordings.
+
+    Raises:
+        DataError: if a family is unknown, or none of the photographs is for it.
+    """
+
+    photographs: Sequence[Photograph]
+    families: Sequence[str] | None = None
+    wording_split: Split = "train"
+    requests: Requests | None = None
+    vague_rate: float = 0.0
+    taken: dict[str, list[Photograph]] = field(init=False, default_factory=dict)
+    """By family: the photographs that it takes."""
+
+    def __post_init__(self) -> None:
+        """Sorts the photographs by family."""
+        for name in dict.fromkeys(self.families or FAMILIES):
+            family = family_of(name)
+            self.taken[name] = [photograph for photograph in self.photographs if family.takes(photograph)]
+            if self.families and not self.taken[name]:
+                raise DataError(
+                    f"{name} can edit none of the {len(self.photographs)} photographs; leave it out"
+                )
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the families, more often those that are drawn more often."""
+        if self.families:
+            return tuple(self.families)
+        return tuple(n for n, taken in self.taken.items() if taken for _ in range(FAMILIES[n].weight))
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        open_scene: Callable[[Photograph], Scene],
+        family: str | None = None,
+    ) -> tuple[Photograph, Scene, MadeEdit]:
+        """Returns a photograph, what was opened of it, and an edit of that.
+
+        Args:
+            rng: source of everything random.
+            open_scene: what to take of a photograph.
+            family: one of the families; None draws it.
+
+        Raises:
+            DataError: if the family finds nothing to edit on many photographs.
+        """
+        name = family or pick(rng, self.names)
+        for _ in range(_MAX_TRIES):
+            photograph = pick(rng, self.taken[name])
+            scene = open_scene(photograph)
+            edit = make_edit(
+                FAMILIES[name],
+                scene,
+                rng,
+                wording_split=self.wording_split,
+                requests=self.requests,
+                vague_rate=self.vague_rate,
             )
-        for name, values in choices.items():
-            if params[name] not in values:
-                expected = ", ".join(dict.fromkeys(values))
-                raise DataError(f"{name} of {family} is {params[name]!r:.40}; expected one of {expected}")
-        return cls(family=family, params=params)
+            if edit is not None:
+                return photograph, scene, edit
+        raise DataError(f"{name} found nothing to edit on {_MAX_TRIES} photographs tried; leave it out")
 
-    def apply(self, pixels: Pixels) -> Pixels:
-        """Returns the exact target of a source (H, W, 3) float32 in [0, 1], of the same shape and range."""
-        return FAMILIES[self.family].apply(pixels, self.params)
 
-    def check(self, source: Pixels, edited: Pixels) -> bool:
-        """Returns whether `edited` shows this edit of `source`, both (H, W, 3) float32 in [0, 1]."""
-        return FAMILIES[self.family].check(source, edited, self.params)
+def family_of(name: str) -> Family:
+    """Returns a family by its name.
+
+    Raises:
+        DataError: if it is unknown.
+    """
+    if name not in FAMILIES:
+        raise DataError(f"unknown family of edits {name!r}; known are {', '.join(FAMILIES)}")
+    return FAMILIES[name]
 
 
 def make_edit(
-    photograph: Photograph,
+    family: Family,
+    scene: Scene,
     rng: np.random.Generator,
     *,
-    families: Sequence[str] | None = None,
     wording_split: Split = "train",
     requests: Requests | None = None,
-) -> MadeEdit:
-    """Returns an edit for a photograph, drawn at random.
+    vague_rate: float = 0.0,
+) -> MadeEdit | None:
+    """Returns an edit of a scene, drawn at random; None where there is nothing in it for the family.
 
-    Args:
-        photograph: what is to be edited; its names go into the expressive instruction.
-        rng: source of everything random.
-        families: names of the families to draw from, equally often; none given = all, by their weights.
-        wording_split: "test" uses only instruction wordings that "train" never uses.
-        requests: real people's requests, used for a quarter of the instructions.
-
-    Raises:
-        DataError: if a family is unknown.
+    The arguments are those of `EditSampler`.
     """
-    name = pick(rng, families or _weighted_names())
-    if name not in FAMILIES:
-        raise DataError(f"unknown family of edits {name!r}; known are {', '.join(FAMILIES)}")
-    family = FAMILIES[name]
-    params = family.sample(rng)
-    instruction = None
-    if requests is not None and rng.random() < _REAL_SHARE:
-        instruction = requests.draw(name, params, wording_split, rng)
+    params = family.sample(scene, rng, wording_split)
+    if params is None:
+        return None
+    words, instruction = family.wordings, None
+    vague = words.always_vague or (bool(words.vague) and rng.random() < vague_rate)
+    if vague:
+        instruction = words.vague_instruction(rng, wording_split)
+    elif requests is not None and rng.random() < _REAL_SHARE:
+        instruction = requests.draw(family.name, params, wording_split, rng)
     return MadeEdit(
-        family=name,
+        family=family.name,
         params=params,
-        instruction=instruction or family.wordings.instruction(name, params, rng, wording_split),
-        expressive=family.wordings.describe(photograph.names, params, rng),
+        instruction=instruction or words.instruction(family.name, params, rng, wording_split),
+        expressive=words.describe(scene.names, params, rng),
+        vague=vague,
     )
-
-
-@functools.cache
-def _weighted_names() -> tuple[str, ...]:
-    return tuple(name for name, family in FAMILIES.items() for _ in range(family.weight))

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mgie.data.synth.colour import COLOURS
-from mgie.data.synth.family import STRENGTHS, Family, Pixels
+from mgie.data.synth.family import STRENGTHS, Pixels, WholePicture
 from mgie.data.synth.measure import Array, blurred, correlation, gradient, luminance, saturation
 from mgie.data.synth.wording import Params, Wordings
 
@@ -156,11 +156,11 @@ def _is_framed(source: Pixels, edited: Pixels, params: Params) -> bool:
     return after < min(0.5 * before, 0.15) and kept <= 0.15
 
 
-BLUR = Family(
+BLUR = WholePicture(
     name="blur",
     choices={"strength": STRENGTHS},
     apply=_blur,
-    check=_is_blurred,
+    shows=_is_blurred,
     wordings=Wordings(
         commands=(
             "make {it} {how} [blurrier|softer|fuzzier]",
@@ -200,11 +200,11 @@ BLUR = Family(
     ),
 )
 
-VIGNETTE = Family(
+VIGNETTE = WholePicture(
     name="vignette",
     choices={"strength": STRENGTHS},
     apply=_vignette,
-    check=_is_vignetted,
+    shows=_is_vignetted,
     wordings=Wordings(
         commands=(
             "add a {size} [vignette|vignetting|vignette effect|dark vignette]",
@@ -242,10 +242,10 @@ VIGNETTE = Family(
     ),
 )
 
-POSTER = Family(
+POSTER = WholePicture(
     name="poster",
     apply=_poster,
-    check=_is_poster,
+    shows=_is_poster,
     wordings=Wordings(
         commands=(
             "[posterise|posterize] {it}",
@@ -286,11 +286,11 @@ POSTER = Family(
     ),
 )
 
-PIXELATE = Family(
+PIXELATE = WholePicture(
     name="pixelate",
     choices={"strength": ("normal", "normal", "strong")},
     apply=_pixelate,
-    check=_is_pixelated,
+    shows=_is_pixelated,
     wordings=Wordings(
         words={
             "size": {
@@ -338,10 +338,10 @@ PIXELATE = Family(
     ),
 )
 
-SKETCH = Family(
+SKETCH = WholePicture(
     name="sketch",
     apply=_sketch,
-    check=_is_sketch,
+    shows=_is_sketch,
     wordings=Wordings(
         commands=(
             "make {it} [a sketch|a pencil sketch|a drawing|a pencil drawing|a line drawing]",
@@ -383,11 +383,11 @@ SKETCH = Family(
     ),
 )
 
-BORDER = Family(
+BORDER = WholePicture(
     name="border",
     choices={"colour": tuple(_FRAME_COLOURS), "strength": STRENGTHS},
     apply=_border,
-    check=_is_framed,
+    shows=_is_framed,
     wordings=Wordings(
         words={
             "size": {

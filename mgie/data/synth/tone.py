@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mgie.data.synth.family import STRENGTHS, Family, Pixels
+from mgie.data.synth.family import STRENGTHS, Pixels, WholePicture
 from mgie.data.synth.measure import luminance
 from mgie.data.synth.wording import Params, Wordings
 
@@ -59,11 +59,11 @@ def _has_less_contrast(source: Pixels, edited: Pixels, params: Params) -> bool:
     return _spread(edited) < 0.82 * _spread(source) and after < 0.9 * before
 
 
-BRIGHTER = Family(
+BRIGHTER = WholePicture(
     name="brighter",
     choices={"strength": STRENGTHS},
     apply=_brighten,
-    check=_is_brighter,
+    shows=_is_brighter,
     wordings=Wordings(
         commands=(
             "make {it} {how} [brighter|lighter]",
@@ -115,11 +115,11 @@ BRIGHTER = Family(
     ),
 )
 
-DARKER = Family(
+DARKER = WholePicture(
     name="darker",
     choices={"strength": STRENGTHS},
     apply=_darken,
-    check=_is_darker,
+    shows=_is_darker,
     wordings=Wordings(
         commands=(
             "make {it} {how} [darker|dimmer]",
@@ -167,11 +167,11 @@ DARKER = Family(
     ),
 )
 
-CONTRAST_UP = Family(
+CONTRAST_UP = WholePicture(
     name="contrast_up",
     choices={"strength": STRENGTHS},
     apply=_stretch,
-    check=_has_more_contrast,
+    shows=_has_more_contrast,
     wordings=Wordings(
         commands=(
             "[increase|raise|boost|up|turn up|bump up|enhance|strengthen] the contrast {much}",
@@ -219,11 +219,11 @@ CONTRAST_UP = Family(
     ),
 )
 
-CONTRAST_DOWN = Family(
+CONTRAST_DOWN = WholePicture(
     name="contrast_down",
     choices={"strength": STRENGTHS},
     apply=_flatten,
-    check=_has_less_contrast,
+    shows=_has_less_contrast,
     wordings=Wordings(
         commands=(
             "[decrease|reduce|lower|turn down|bring down|cut|weaken|soften] the contrast {much}",

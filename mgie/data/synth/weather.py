@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mgie.data.synth.family import STRENGTHS, Family, Pixels
+from mgie.data.synth.family import STRENGTHS, Pixels, WholePicture
 from mgie.data.synth.measure import Array, chroma_map, distance, luminance, saturation
 from mgie.data.synth.wording import Params, Wordings
 
@@ -66,10 +66,10 @@ def _is_foggy(source: Pixels, edited: Pixels, params: Params) -> bool:
     return to_air(edited) <= (1 - 0.5 * _FOG[params["strength"]]) * to_air(source) and is_paler
 
 
-NIGHT = Family(
+NIGHT = WholePicture(
     name="night",
     apply=_night,
-    check=_is_night,
+    shows=_is_night,
     wordings=Wordings(
         commands=(
             "make {it} [night|nighttime|night time|midnight]",
@@ -114,10 +114,10 @@ NIGHT = Family(
     ),
 )
 
-SUNSET = Family(
+SUNSET = WholePicture(
     name="sunset",
     apply=_sunset,
-    check=_is_sunset,
+    shows=_is_sunset,
     wordings=Wordings(
         commands=(
             "make {it} [sunset|dusk|evening|golden hour]",
@@ -156,11 +156,11 @@ SUNSET = Family(
     ),
 )
 
-FOG = Family(
+FOG = WholePicture(
     name="fog",
     choices={"strength": STRENGTHS},
     apply=_fog,
-    check=_is_foggy,
+    shows=_is_foggy,
     wordings=Wordings(
         words={
             "amount": {"slight": ("thin",), "normal": ("pale",), "strong": ("very thick",)},

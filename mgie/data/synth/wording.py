@@ -138,16 +138,23 @@ class Wordings:
     A parameter whose value is not in `unworded` must be spoken of: its templates have a slot for it.
     """
 
-    commands: tuple[str, ...]
+    commands: tuple[str, ...] = ()
     """Patterns that start with a verb and may follow "please" or "can you"."""
     phrases: tuple[str, ...] = ()
     """Patterns that stand alone: "more contrast", "it should look older"."""
     expressive: tuple[str, ...]
     """Templates of the expressive instruction, with {names} or {Names} for what is to be seen."""
+    vague: tuple[str, ...] = ()
+    """Patterns that start with a verb and leave the edit open: "do something with the colours"."""
     words: Words = field(default_factory=dict)
     """Alternatives for slots that no other family has, or has otherwise."""
     unworded: Mapping[str, str] = field(default_factory=lambda: {"strength": "normal"})
     """Values that an instruction need not mention."""
+
+    @property
+    def always_vague(self) -> bool:
+        """Whether no instruction says which edit is meant."""
+        return not self.commands and not self.phrases
 
     def fill(self, template: str, params: Params, rng: np.random.Generator, **given: str) -> str:
         """Returns the template with every slot filled, from `given` or with words for the parameters."""
@@ -167,6 +174,14 @@ class Wordings:
         is_command, fitting = pick(rng, templates(self.commands, self.phrases, salt, split, needed))
         sentence = self.fill(pick(rng, fitting), params, rng)
         return casual(sentence, is_command, rng)
+
+    def vague_instruction(self, rng: np.random.Generator, split: Split) -> str:
+        """Returns an instruction that leaves open which edit is meant.
+
+        Families share such patterns, and the same ones are held out in all of them.
+        """
+        is_command, fitting = pick(rng, templates(self.vague, (), "vague", split, frozenset()))
+        return casual(self.fill(pick(rng, fitting), {}, rng), is_command, rng)
 
     def describe(self, names: Sequence[str], params: Params, rng: np.random.Generator) -> str:
         """Returns the expressive instruction for a picture in which the named things are to be seen."""

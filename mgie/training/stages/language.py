@@ -76,8 +76,9 @@ def load_mllm(
         vision = tower.config.to_dict()
     else:
         tower, vision = None, model.vision_tower
-    rows = dataset or open_dataset(config.data, config.seed)
-    tokenizer = train_tokenizer((" ".join(rows.words(i)) for i in range(TOKENIZER_ROWS)), model.vocab_size)
+    data, (width, height) = dataset or open_dataset(config.data, config.seed), config.data.sizes[0]
+    rows = (data[i, (width, height)] for i in range(TOKENIZER_ROWS))
+    tokenizer = train_tokenizer((f"{row.question} {row.answer}" for row in rows), model.vocab_size)
     processor = build_processor(tokenizer, vision["image_size"], vision["patch_size"])
     mllm = build_mllm(processor, vision, model.language_model)
     if tower is not None:

@@ -68,7 +68,7 @@ class ViewDataset(Dataset[View]):
         """Returns the view that belongs to the index, at the size."""
         index, size = key
         number = int(_order(self.seed, index // len(self), len(self))[index % len(self)])
-        image = Image.fromarray(self.photographs[number].load()).resize(size, Image.Resampling.BICUBIC)
+        image = self.photographs[number].load().resize(size, Image.Resampling.BICUBIC)
         pixels = np.asarray(image, dtype=np.float32) / 255
         mirrored = bool(np.random.default_rng([self.seed, index, 2]).random() < 0.5)
         return View(number, mirrored, pixels[:, ::-1] if mirrored else pixels)

@@ -2,53 +2,61 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mgie.data.photographs import Photograph
-from mgie.data.synth import FAMILIES, MadeEdit, Pixels, Requests, make_edit
+from mgie.data.synth import FAMILIES, EditSampler, MadeEdit, Pixels, Requests, Scene, make_edit
 from mgie.errors import DataError
 
 STREET = Photograph(path=Path("street.jpg"), names=("building", "road"))
 
 
+def street(photograph: Photograph) -> Scene:
+    return Scene(pixels=np.zeros((8, 8, 3), np.float32), names=photograph.names)
+
+
+def draws(count: int, seed: int = 0, **settings: Any) -> list[MadeEdit]:
+    """Returns edits of the street."""
+    sampler, rng = EditSampler([STREET], **settings), np.random.default_rng(seed)
+    return [sampler.draw(rng, street)[-1] for _ in range(count)]
+
+
 def test_same_seed_same_edit() -> None:
-    first, second = (
-        [make_edit(STREET, np.random.default_rng([7, i])) for i in range(20)],
-        [make_edit(STREET, np.random.default_rng([7, i])) for i in range(20)],
-    )
+    first, second = draws(20, seed=7), draws(20, seed=7)
     assert first == second
     assert len({edit.instruction for edit in first}) > 15
 
 
 def test_every_family_is_drawn_and_tints_more_often() -> None:
-    rng = np.random.default_rng(0)
-    drawn = Counter(make_edit(STREET, rng).family for _ in range(3000))
-    assert drawn.keys() == FAMILIES.keys()
+    drawn = Counter(edit.family for edit in draws(3000))
+    assert drawn.keys() == {name for name, family in FAMILIES.items() if family.takes(STREET)}
     assert drawn["tint"] > 2.5 * drawn["grey"]
 
 
 def test_families_can_be_chosen() -> None:
-    rng = np.random.default_rng(0)
-    assert {make_edit(STREET, rng, families=("grey", "fog")).family for _ in range(50)} == {"grey", "fog"}
+    assert {edit.family for edit in draws(50, families=("grey", "fog"))} == {"grey", "fog"}
     with pytest.raises(DataError, match="'gray'.*known are brighter"):
-        make_edit(STREET, rng, families=("gray",))
+        draws(1, families=("gray",))
 
 
 def test_an_edit_is_made_again_from_its_meta(photo: Callable[..., Pixels]) -> None:
-    pixels = photo(0)
-    for name in FAMILIES:
-        edit = make_edit(STREET, np.random.default_rng(1), families=(name,))
+    scene = Scene(pixels=photo(0))
+    for name, family in FAMILIES.items():
+        if (edit := make_edit(family, scene, np.random.default_rng(1))) is None:
+            continue
         again = MadeEdit.from_meta(json.loads(json.dumps(edit.meta)))
-        assert again.check(pixels, edit.apply(pixels))
-        assert np.array_equal(again.apply(pixels), edit.apply(pixels))
+        made, remade = edit.make(scene), again.make(scene)
+        assert again.check(remade, made.target), name
+        assert np.array_equal(remade.target, made.target)
 
 
 @pytest.mark.parametrize(
     ("meta", "message"),
     [
-        ({}, "family of edits None"),
+        ({}, "family of edits 'None'"),
         ({"family": "gray", "params": {}}, "'gray'"),
         ({"family": "tint", "params": {"colour": "red"}}, "expected colour, strength"),
         (
@@ -71,16 +79,13 @@ def test_real_requests_are_used_for_a_quarter_and_by_split(tmp_path: Path) -> No
     ]
     (tmp_path / "requests.jsonl").write_text("\n".join(map(json.dumps, rows)))
     requests = Requests.read(tmp_path)
-    rng = np.random.default_rng(0)
-    grey = [make_edit(STREET, rng, families=("grey",), requests=requests).instruction for _ in range(800)]
+    grey = [edit.instruction for edit in draws(800, families=("grey",), requests=requests)]
     assert "REAL test" not in grey and 0.2 < np.mean([text == "REAL train" for text in grey]) < 0.3
     held_out = [
-        make_edit(STREET, rng, families=("grey",), wording_split="test", requests=requests).instruction
-        for _ in range(100)
+        edit.instruction for edit in draws(100, families=("grey",), wording_split="test", requests=requests)
     ]
     assert "REAL test" in held_out and "REAL train" not in held_out
-    for _ in range(100):
-        edit = make_edit(STREET, rng, families=("darker",), requests=requests)
+    for edit in draws(100, families=("darker",), requests=requests):
         assert edit.instruction != "REAL dark" or edit.params == {"strength": "strong"}
 
 

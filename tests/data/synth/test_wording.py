@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mgie.data.synth import FAMILIES
+from mgie.data.synth import FAMILIES, Scene
 from mgie.data.synth.wording import Split, expand, mistyped, slots, spoken_list, stable_split, templates, tidy
 
 
@@ -73,9 +73,12 @@ def test_strength_is_spoken_only_where_it_is_meant() -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_expressive_instruction_is_a_sentence_about_this_picture(name: str, names: tuple[str, ...]) -> None:
     rng = np.random.default_rng(2)
+    scene = Scene(pixels=np.zeros((8, 8, 3), np.float32), names=names)
     seen = set()
     for _ in range(40):
-        text = FAMILIES[name].wordings.describe(names, FAMILIES[name].sample(rng), rng)
+        params = FAMILIES[name].sample(scene, rng)
+        assert params is not None
+        text = FAMILIES[name].wordings.describe(names, params, rng)
         seen.add(text)
         assert 10 <= len(text.split()) <= 30 and text[0].isupper() and text.endswith(".")
         assert not set("{}[]|") & set(text) and "  " not in text and "the the" not in text
