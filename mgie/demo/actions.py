@@ -39,6 +39,8 @@ class Workbench:
     """The photo's name, without suffix."""
     before: Image.Image
     """The photo as the page shows it."""
+    canvas_unrolled: bool = False
+    """Whether the brush has the photo to paint over."""
     variants: list[Turn] = field(default_factory=list)
     """The last turn with several seeds."""
 

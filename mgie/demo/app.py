@@ -55,6 +55,8 @@ class _Controls:
     bench: gr.State
     model: gr.Dropdown
     told: gr.Markdown
+    tabs: gr.Tabs
+    mask: gr.Tab
     photo: gr.Image
     brush: gr.ImageEditor
     instruction: gr.Textbox
@@ -164,33 +166,34 @@ def _layout(models: Models) -> _Controls:
 def _inputs() -> dict[str, Any]:
     """Returns the components of the left column: photo, mask, instruction."""
     part: dict[str, Any] = {}
-    with gr.Tab("Photo"):
-        part["photo"] = gr.Image(
-            type="filepath",
-            format="png",
-            sources=["upload", "webcam", "clipboard"],
-            show_label=False,
-            height=300,
-            buttons=["fullscreen"],
-            elem_id="photo",
-        )
-        # On the instance: for a subclass, gradio would write a stub file beside this one.
-        vars(part["photo"])["preprocess"] = _file_as_it_came
-    with gr.Tab("Only here"):
-        gr.Markdown("Paint over what may change; the rest stays as it is, byte for byte.")
-        part["brush"] = gr.ImageEditor(
-            type="pil",
-            image_mode="RGBA",
-            format="png",
-            sources=(),
-            transforms=(),
-            layers=False,
-            brush=gr.Brush(colors=[("#ff2d55", 0.6)], color_mode="fixed", default_size=40),
-            show_label=False,
-            buttons=[],
-            height=420,
-            elem_id="brush",
-        )
+    with gr.Tabs() as part["tabs"]:
+        with gr.Tab("Photo", id="photo"):
+            part["photo"] = gr.Image(
+                type="filepath",
+                format="png",
+                sources=["upload", "webcam", "clipboard"],
+                show_label=False,
+                height=300,
+                buttons=["fullscreen"],
+                elem_id="photo",
+            )
+            # On the instance: for a subclass, gradio would write a stub file beside this one.
+            vars(part["photo"])["preprocess"] = _file_as_it_came
+        with gr.Tab("Only here", id="mask") as part["mask"]:
+            gr.Markdown("Paint over what may change; the rest stays as it is, byte for byte.")
+            part["brush"] = gr.ImageEditor(
+                type="pil",
+                image_mode="RGBA",
+                format="png",
+                sources=(),
+                transforms=(),
+                layers=False,
+                brush=gr.Brush(colors=[("#ff2d55", 0.6)], color_mode="fixed", default_size=40),
+                show_label=False,
+                buttons=[],
+                height=420,
+                elem_id="brush",
+            )
     part["instruction"] = gr.Textbox(
         label="Instruction",
         placeholder="make it look like night",
@@ -283,10 +286,18 @@ def _connect_photo(on: _Controls, models: Models) -> None:
     def open_photo(path: str | None, model: str) -> tuple[Any, ...]:
         with _told():
             bench = actions.open_workbench(path, models, model) if path is not None else None
-        return bench, _canvas(bench), *_view(bench)
+        return bench, None, gr.Tabs(selected="photo"), *_view(bench)
+
+    def unroll(bench: Workbench | None) -> Any:
+        if bench is None or bench.canvas_unrolled:
+            return gr.skip()
+        bench.canvas_unrolled = True
+        return _canvas(bench)
 
     # The model's thread is waited for, so it is no quick event.
-    on.photo.change(open_photo, [on.photo, on.model], [on.bench, on.brush, *on.view], **MODEL_EVENT)
+    on.photo.change(open_photo, [on.photo, on.model], [on.bench, on.brush, on.tabs, *on.view], **MODEL_EVENT)
+    # Only now: a canvas that gets its picture while it cannot be seen shows it at a fifth of its size.
+    on.mask.select(unroll, on.bench, on.brush, **QUICK_EVENT)
     on.brush.clear(_canvas, on.bench, on.brush, **QUICK_EVENT)  # the bin takes the picture away too
 
     def use_model(bench: Workbench | None, name: str) -> tuple[Any, ...]:

@@ -131,3 +131,10 @@ def test_a_mistake_on_the_page_changes_nothing(events, photo, pipeline_folder):
     assert not bench.session.turns
     with pytest.raises(gradio.Error, match="no model 'wrong'"):
         events["use_model"].fn(bench, "wrong")
+
+
+def test_the_canvas_gets_the_photo_once_it_is_seen(events, photo, pipeline_folder):
+    bench, canvas, *_ = events["open_photo"].fn(str(photo), str(pipeline_folder))
+    assert canvas is None
+    assert events["unroll"].fn(bench)["background"].size == (48, 40)
+    assert "background" not in events["unroll"].fn(bench)  # what is drawn on it stays
