@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from mgie.data.synth import vague
 from mgie.data.synth.family import STRENGTHS, Pixels, WholePicture
 from mgie.data.synth.measure import Array, chroma_map, correlation, distance, luminance, saturation
-from mgie.data.synth.wording import Params, Wordings
+from mgie.data.synth.wording import Params, Wordings, less, too
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.90, 0.10, 0.10),
@@ -208,6 +209,7 @@ TINT = WholePicture(
             "{colour} [colours|mood|look|glow|please]",
             "{very} {colour} [picture|photo|image|please]",
         ),
+        vague=vague.COLOURS,
         expressive=(
             "{Names} would turn a {shade} {colour}, as if seen through {colour} glass.",
             "A {shade} {colour} would cover everything, tinting {names} {colour} in light and shadow.",
@@ -241,10 +243,10 @@ SATURATE = WholePicture(
             "[increase|raise|improve] the [colour|color|colours|colors] {much}",
             "[increase|turn up] the [colour|color] intensity {much}",
             "[give|make] the [colours|colors] {how} more [pop|punch|power|strength]",
-            "make {it} {how} less [pale|dull|grey|washed out]",
             "[use|add] {how} [richer|stronger|deeper|bolder|more vivid|more saturated] [colours|colors]",
             "[enrich|deepen|amplify] the [colours|colors] {much}",
             "make {it} {how} more lively",
+            *less("pale|dull|faded|washed out|muted|colourless"),
         ),
         phrases=(
             "{how} more [colour|color|saturation|vivid|vibrant|saturated]",
@@ -253,10 +255,11 @@ SATURATE = WholePicture(
             "{it} needs {how} more [colour|saturation]",
             "{how} [deeper|bolder|livelier|more vivid|more intense] [colours|colors]",
             "the [colours|colors] [are|look] too [faded|muted|flat|washed out|boring]",
-            "{it} [is|looks] too [pale|faded|dull|undersaturated]",
             "{it} needs {how} [richer|stronger|bolder] [colours|colors]",
             "the [colours|colors] should be {how} [richer|stronger|more vivid]",
+            *too("pale|dull|faded|washed out|muted|colourless"),
         ),
+        vague=vague.COLOURS,
         expressive=(
             "The colours of {names} would become {amount} more vivid, as if freshly painted.",
             "{Names} would glow in {amount} stronger colours, and every pale hue would become intense.",
@@ -274,7 +277,6 @@ DESATURATE = WholePicture(
         commands=(
             "[decrease|reduce|lower] the [saturation|vibrance|vibrancy|colour saturation] {much}",
             "[turn down|bring down|cut] the [saturation|vibrance|vibrancy|colour saturation] {much}",
-            "make {it} {how} less [colourful|colorful|vivid|vibrant|saturated]",
             "make the [colours|colors] {how} less [vivid|vibrant|intense|saturated|strong]",
             "make the [colours|colors] {how} more [muted|pale|subdued|dull]",
             "[mute|fade|tone down|soften|weaken] the [colours|colors] {much}",
@@ -285,13 +287,13 @@ DESATURATE = WholePicture(
             "make {it} {how} more muted",
             "wash out the [colours|colors] {much}",
             "make the [colours|colors] {how} [paler|duller|weaker|softer|quieter|less colourful]",
-            "make {it} [look|feel|appear] {how} less [vivid|vibrant|saturated|colourful]",
             "[decrease|reduce|lower] the [colour|color|colours|colors] {much}",
             "[reduce|turn down] the [colour|color] intensity {much}",
             "make {it} {how} [paler|duller]",
             "[use|add] {how} [paler|weaker|duller|less vivid|less saturated] [colours|colors]",
             "[pull back|dull|subdue|calm] the [colours|colors] {much}",
             "[take|drain] some [saturation|colour|color] out of {it}",
+            *less("colourful|vivid|vibrant|saturated|garish|gaudy"),
         ),
         phrases=(
             "{how} less [colour|color|saturation|vivid|saturated|colourful]",
@@ -300,10 +302,11 @@ DESATURATE = WholePicture(
             "{it} is [too colourful|oversaturated|too saturated]",
             "{how} [weaker|quieter|less vivid|less intense] [colours|colors]",
             "the [colours|colors] [are|look] too [vivid|saturated|garish|gaudy|rich]",
-            "{it} is too [vivid|vibrant|garish]",
             "{it} needs {how} [less colour|paler colours|weaker colours]",
             "the [colours|colors] should be {how} [paler|weaker|less vivid]",
+            *too("colourful|vivid|vibrant|saturated|garish|gaudy"),
         ),
+        vague=vague.COLOURS,
         expressive=(
             "The colours of {names} would become {amount} paler and more muted, but not quite grey.",
             "{Names} would keep only washed out colours and look {amount} less saturated.",
@@ -354,6 +357,7 @@ GREY = WholePicture(
             "[as|like] a [black and white|grey|monochrome|newspaper] [photo|picture|film]",
             "[only|just] [shades of grey|black and white|grey tones]",
         ),
+        vague=vague.COLOURS,
         expressive=(
             "{Names} would lose all colour and appear only in shades of grey, as on an old film.",
             "The picture would turn black and white, with {names} in tones of grey.",
@@ -400,6 +404,7 @@ SEPIA = WholePicture(
             "[sepia|brown and cream] [tones|tone|colours]",
             "from the [1900s|19th century|old days]",
         ),
+        vague=vague.COLOURS,
         expressive=(
             "{Names} would appear in faded brown sepia tones, as on a very old photograph.",
             "The picture would become an old sepia photograph, with {names} in brown and cream.",
@@ -426,26 +431,24 @@ WARMER = WholePicture(
             "[add|use] {how} warmer [tones|colours|colors|light]",
             "make {it} [feel|look] like [summer|a hot day|a summer day|a warm day]",
             "shift the white balance to warm",
-            "make {it} {how} less [cold|cool|bluish]",
             "[increase|raise|boost|turn up] the warmth of {it} {much}",
-            "make {it} {how} less [chilly|icy|cold and blue|wintry]",
             "[take|remove] [the cold|the blue|the chill] out of {it}",
             "[shift|move|push] the [colours|tones|white balance|temperature] to [warm|warmer] {much}",
             "give {it} {how} [warmer|sunnier|more summery] [colours|tones|light]",
             "make {it} [summery|sunny|cosy|warm|hot]",
             "[look|feel] {how} more summery",
             "make {it} {how} more [summery|sunny|golden|warm]",
+            *less("cold|cool|chilly|icy|blue|wintry"),
         ),
         phrases=(
             "{how} warmer [|colours|colors|tones|light|please]",
-            "{it} [is|looks] too [cold|cool]",
             "{it} should [be|look|feel] {how} warmer",
             "{how} more warmth",
             "summer [feeling|mood|vibes]",
-            "{how} less [cold|cool|blue|chilly]",
             "[warm|warmer|summery|sunny] [tones|colours|light|look|mood|please]",
-            "{it} [is|looks|feels] too [blue|icy|chilly|wintry]",
+            *too("cold|cool|chilly|icy|blue|wintry"),
         ),
+        vague=vague.COLOURS,
         expressive=(
             "{Names} would take on {amount} warmer colours, in golden light as on a summer day.",
             "The picture would feel {amount} warmer, with less blue and a golden light on {names}.",
@@ -471,25 +474,23 @@ COOLER = WholePicture(
             "[add|use] {how} [cooler|colder] [tones|colours|colors|light]",
             "make {it} [feel|look] like [winter|a cold day|a winter day|an icy day]",
             "shift the white balance to [cool|cold]",
-            "make {it} {how} less [warm|yellowish]",
             "[decrease|lower|reduce|turn down] the warmth of {it} {much}",
-            "make {it} {how} less [hot|summery|orange|yellow|golden]",
             "[take|remove] [the warmth|the yellow|the orange cast|the heat] out of {it}",
             "[shift|move|push] the [colours|tones|white balance|temperature] to [cold|cool|cooler] {much}",
             "give {it} {how} [cooler|colder|icier|more wintry] [colours|tones|light]",
             "make {it} [wintry|icy|chilly|cold|cool]",
             "make {it} {how} more [wintry|icy|bluish|cold]",
+            *less("warm|hot|yellow|orange|golden|summery"),
         ),
         phrases=(
             "{how} [cooler|colder] [|colours|colors|tones|light|please]",
-            "{it} [is|looks] too [warm|yellow|orange]",
             "{it} should [be|look|feel] {how} [cooler|colder]",
             "{how} less warmth",
             "winter [feeling|mood|vibes]",
-            "{how} less [warm|yellow|orange|hot]",
             "[cold|cool|cooler|icy|wintry] [tones|colours|light|look|mood|please]",
-            "{it} [is|looks|feels] too [hot|golden|summery|yellowish]",
+            *too("warm|hot|yellow|orange|golden|summery"),
         ),
+        vague=vague.COLOURS,
         expressive=(
             "{Names} would take on {amount} cooler colours, in bluish light as on a winter day.",
             "The picture would feel {amount} colder, with less yellow and icy blue light on {names}.",
@@ -540,6 +541,7 @@ INVERT = WholePicture(
             "[as|like] an [x-ray|inverted image|inverted picture]",
             "[white to black|black to white] and [black to white|white to black]",
         ),
+        vague=vague.COLOURS,
         expressive=(
             "{Names} would appear as on a film negative, with light turned dark and dark turned light.",
             "All colours of {names} would be inverted, with dark and light exchanged.",

@@ -4,10 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mgie.data.synth import vague
 from mgie.data.synth.colour import COLOURS
 from mgie.data.synth.family import STRENGTHS, Pixels, WholePicture
 from mgie.data.synth.measure import Array, blurred, correlation, gradient, luminance, saturation
-from mgie.data.synth.wording import Params, Wordings
+from mgie.data.synth.wording import Params, Wordings, less, too
 
 _BLUR = {"slight": 0.014, "normal": 0.026, "strong": 0.05}
 _VIGNETTE = {"slight": 0.55, "normal": 0.8, "strong": 1.0}
@@ -171,7 +172,6 @@ BLUR = WholePicture(
             "[add|give {it}] a {size} [blur|soft focus|gaussian blur]",
             "[use|apply] a {size} [blur|gaussian blur|soft focus] [|filter|effect]",
             "[put|take|bring|throw] {it} out of focus",
-            "make {it} {how} less sharp",
             "[reduce|lower|remove] the sharpness {much}",
             "make {it} look like seen [through frosted glass|without glasses|through a wet window]",
             "[hide|blur out|smear] [all details|the details|every detail] {much}",
@@ -180,18 +180,19 @@ BLUR = WholePicture(
             "make {it} {how} more [blurry|blurred|out of focus]",
             "[unsharpen|unfocus|smudge] {it} {much}",
             "[use|apply|add] {size} [blur|blurring|gaussian blur]",
+            *less("sharp|crisp|detailed|in focus"),
         ),
         phrases=(
             "{how} [blurrier|softer|less sharp]",
             "{very} [blurry|blurred|out of focus]",
             "{size} [blur|gaussian blur] [|please]",
-            "{it} is too sharp",
             "{it} should be {very} [blurry|out of focus]",
             "{how} more [blur|blurry|blurred]",
             "{how} less sharpness",
             "[blur|blurred|blurry] {much}",
-            "not so sharp",
+            *too("sharp|crisp|detailed|in focus"),
         ),
+        vague=vague.STYLE,
         expressive=(
             "{Names} would be {degree} blurred, with soft edges and no fine detail.",
             "{Names} would be {degree} out of focus, melting into smooth patches of colour.",
@@ -234,6 +235,7 @@ VIGNETTE = WholePicture(
             "{size} [shadows in the corners|black corners|vignetting|shaded edges]",
             "[dark|darker] [corners|edges] {much}",
         ),
+        vague=vague.STYLE,
         expressive=(
             "The corners would fade {degree} into black, while {names} would stay bright in the middle.",
             "A round shadow would darken the edges {degree}, leading the eye to {names} inside.",
@@ -278,6 +280,7 @@ POSTER = WholePicture(
             "[pop art|poster|comic|cartoon]",
             "few flat [colours|colors|tones]",
         ),
+        vague=vague.STYLE,
         expressive=(
             "{Names} would be shown in a few flat, bold colours with hard edges, like a printed poster.",
             "The picture would become a screen print, with {names} in only a few strong tones.",
@@ -330,6 +333,7 @@ PIXELATE = WholePicture(
             "{size} [squares|blocks|mosaic tiles|square pixels]",
             "[minecraft|retro game|lego|mosaic|8-bit] [style|look]",
         ),
+        vague=vague.STYLE,
         expressive=(
             "{Names} would break up into {shade} blocks of one colour each, as in an old video game.",
             "In a mosaic of {shade} tiles, {names} could only just be made out.",
@@ -375,6 +379,7 @@ SKETCH = WholePicture(
             "[drawing|pencil drawing|sketch|line art|colouring page] [|please|look|style|version]",
             "[drawn|sketched] [by hand|in pencil|with a pencil]",
         ),
+        vague=vague.STYLE,
         expressive=(
             "{Names} would be drawn in fine grey pencil lines on white paper, without any colour.",
             "In a pencil sketch, the outlines of {names} would be grey strokes on white paper.",
@@ -424,6 +429,7 @@ BORDER = WholePicture(
             "[framed|bordered] [in|with] {colour}",
             "in a {size} {colour} [frame|border]",
         ),
+        vague=vague.STYLE,
         expressive=(
             "A {shade} {colour} frame would run around {names}, which would stay as before inside it.",
             "{Names} would stay unchanged inside a {shade} {colour} border along all four edges.",

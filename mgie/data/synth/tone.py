@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from mgie.data.synth import vague
 from mgie.data.synth.family import STRENGTHS, Pixels, WholePicture
 from mgie.data.synth.measure import luminance
-from mgie.data.synth.wording import Params, Wordings
+from mgie.data.synth.wording import Params, Wordings, less, too
 
 _SCREEN = {"slight": 1.35, "normal": 1.8, "strong": 2.7}
 _SHADE = {"slight": 0.75, "normal": 0.52, "strong": 0.3}
@@ -88,24 +89,23 @@ BRIGHTER = WholePicture(
             "shed {how} more light on [it|this|the scene]",
             "[lift|raise|lighten|brighten] the shadows so that {it} is brighter",
             "[let|bring] {how} more [light|daylight|sunlight] in",
-            "make {it} {how} less [dark|dim|gloomy]",
             "remove the darkness {much}",
             "[illuminate|light up] {it} {much}",
             "reduce the darkness {much}",
+            *less("dark|dim|gloomy|shadowy|underexposed"),
         ),
         phrases=(
             "[{how} brighter|{how} lighter]",
             "{how} more [light|brightness]",
-            "{it} is too dark",
             "too dark, [make it brighter|brighten it|lighten it up]",
             "{it} should be {how} [brighter|lighter]",
             "{it} [needs|could use] {how} more light",
             "{how} more [lighting|daylight]",
             "{it} is [too dim|so dark|underexposed|badly lit]",
             "[brighter|lighter] [please|picture|photo|version]",
-            "not so dark",
-            "{how} less dark",
+            *too("dark|dim|gloomy|shadowy|underexposed"),
         ),
+        vague=vague.LIGHT,
         expressive=(
             "{Names} would become {amount} brighter, as if more daylight lifted every shadow.",
             "The whole picture would be {amount} lighter, with {names} in bright light.",
@@ -131,7 +131,6 @@ DARKER = WholePicture(
             "[decrease|reduce|lower|turn down] the [exposure|light|lighting|light level] {much}",
             "[take out|remove] some [light|brightness]",
             "turn {it} {how} darker",
-            "make {it} {how} less bright",
             "[tone|turn] down the [light|brightness] {much}",
             "[fix|correct] the [overexposure|overexposed look|too bright exposure]",
             "[dim|turn down] the lights {much}",
@@ -145,19 +144,20 @@ DARKER = WholePicture(
             "[pull|bring] the exposure down {much}",
             "make {it} [dark|dim|gloomy]",
             "[reduce|lower] how bright {it} is",
+            *less("bright|light|sunny|overexposed|glaring"),
         ),
         phrases=(
             "[{how} darker|{how} dimmer]",
             "{how} less [light|bright|brightness]",
-            "{it} is too bright",
             "too bright, [make it darker|darken it|dim it]",
             "{it} should be {how} [darker|dimmer|less bright]",
             "{how} less [lighting|daylight]",
             "{it} is [so bright|overexposed|too light|blinding]",
             "[darker|dimmer] [please|picture|photo|version]",
-            "not so bright",
             "[lower|reduced|less] brightness",
+            *too("bright|light|sunny|overexposed|glaring"),
         ),
+        vague=vague.LIGHT,
         expressive=(
             "{Names} would become {amount} darker, as if the light had been turned down.",
             "The whole picture would be {amount} dimmer, with {names} sinking into shadow.",
@@ -185,7 +185,6 @@ CONTRAST_UP = WholePicture(
             "make {it} {how} higher in contrast",
             "[deepen the shadows|darken the shadows] and [lift|brighten] the highlights {much}",
             "give {it} a {size} contrast boost",
-            "make {it} [less flat|less dull and flat]",
             "make the contrast {how} [higher|stronger|bigger|greater]",
             "[make|get] {it} {how} [contrastier|punchier]",
             "[bring out|amplify|intensify|sharpen|improve] the contrast {much}",
@@ -196,12 +195,12 @@ CONTRAST_UP = WholePicture(
             "make {it} [crisp|punchy|striking|bold] with {how} more contrast",
             "give {it} {how} more [punch|contrast|depth]",
             "make the highlights brighter and the shadows darker {much}",
+            *less("flat|hazy|soft in tone|low in contrast"),
         ),
         phrases=(
             "the contrast [should|must] be {how} [higher|stronger]",
             "{how} more contrast",
             "{how} higher contrast",
-            "{it} [looks|is] too flat",
             "{it} needs {how} more contrast",
             "{it} should have {how} more contrast",
             "{how} [stronger|bigger|greater] contrast",
@@ -210,7 +209,9 @@ CONTRAST_UP = WholePicture(
             "{it} [is|looks] [flat|too soft|washed out|faded]",
             "[contrast|the contrast] [up|higher] {much}",
             "{how} [darker shadows|darker darks] and [brighter highlights|lighter lights]",
+            *too("flat|hazy|soft in tone|low in contrast"),
         ),
+        vague=vague.LIGHT,
         expressive=(
             "{Names} would stand out with {amount} more contrast, shadows darker and lights brighter.",
             "The darks of {names} would go darker and the lights brighter, with {amount} more contrast.",
@@ -230,7 +231,6 @@ CONTRAST_DOWN = WholePicture(
             "[decrease|reduce|lower|soften] the contrast of {it} {much}",
             "[use|give {it}] {how} less contrast",
             "[remove|take out] [some|some of the] contrast",
-            "make {it} {how} less [contrasty|contrasted|punchy]",
             "make {it} {how} flatter",
             "[flatten|fade] the [tones|contrast] {much}",
             "make {it} {how} lower in contrast",
@@ -247,21 +247,22 @@ CONTRAST_DOWN = WholePicture(
             "[bring|turn|take|pull] [the contrast|contrast] down {much}",
             "make the highlights darker and the shadows lighter {much}",
             "make {it} [matte|flat|low contrast]",
+            *less("contrasty|harsh|hard|punchy|high in contrast"),
         ),
         phrases=(
             "the contrast [should|must] be {how} [lower|weaker]",
             "{how} less contrast",
             "{how} lower contrast",
             "{it} has too much contrast",
-            "{it} [is|looks] too [contrasty|harsh]",
             "{it} should have {how} less contrast",
             "{how} [weaker|softer|smaller] contrast",
-            "{how} less [contrasty|contrasted|punchy]",
             "[contrast|the contrast] [down|lower] {much}",
             "{how} [lighter shadows|lighter darks] and [darker highlights|darker lights]",
             "[matte|flat|low contrast] [look|please|version|style]",
             "the contrast is too [high|strong]",
+            *too("contrasty|harsh|hard|punchy|high in contrast"),
         ),
+        vague=vague.LIGHT,
         expressive=(
             "{Names} would look {amount} flatter, with lifted shadows and dimmed highlights.",
             "With {amount} less contrast, {names} would look soft, matte and even in tone.",

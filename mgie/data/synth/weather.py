@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mgie.data.synth import vague
 from mgie.data.synth.family import STRENGTHS, Pixels, WholePicture
 from mgie.data.synth.measure import Array, chroma_map, distance, luminance, saturation
 from mgie.data.synth.wording import Params, Wordings
@@ -106,6 +107,7 @@ NIGHT = WholePicture(
             "it is night",
             "[only|just] moonlight",
         ),
+        vague=vague.MOOD,
         expressive=(
             "Night would fall, and {names} would lie dark and blue under faint moonlight.",
             "{Names} would be wrapped in the dark blue of night, lit only by a pale moon.",
@@ -148,6 +150,7 @@ SUNSET = WholePicture(
             "[like|as] [a sunset|at dusk|sundown|golden hour]",
             "[evening|sundown] [sky|mood|sun|glow]",
         ),
+        vague=vague.MOOD,
         expressive=(
             "The sun would set, and {names} would glow in orange light below a sky of purple and gold.",
             "{Names} would be lit by the low evening sun, orange below and purple towards the top.",
@@ -205,6 +208,7 @@ FOG = WholePicture(
             "{very} [foggy|misty|hazy] [picture|photo|please]",
             "a {size} [fog|mist|haze]",
         ),
+        vague=vague.MOOD,
         expressive=(
             "A {amount} fog would lie over {names}, so that everything would look grey and far away.",
             "{Names} would be veiled in {amount} mist, with all colours fading into a light grey.",

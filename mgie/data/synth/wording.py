@@ -105,6 +105,27 @@ def parameter_of(slot: str) -> str:
     return "strength" if slot in STRENGTH_WORDS else slot
 
 
+def less(adjectives: str) -> tuple[str, ...]:
+    """Returns patterns of commands that ask for less of what the adjectives say, "pale|dull" for instance.
+
+    A small model takes "less pale" for paler, unless it has heard "less" of every word that it knows.
+    """
+    return (
+        f"make {{it}} [|look ]{{how}} less [{adjectives}]",
+        f"make {{it}} not [so|as|that] [{adjectives}]",
+    )
+
+
+def too(adjectives: str) -> tuple[str, ...]:
+    """Returns phrases that ask for less of what the adjectives say; see `less`."""
+    return (
+        f"{{how}} less [{adjectives}]",
+        f"not [so|as|that] [{adjectives}]",
+        f"{{it}} [is|looks|seems] too [{adjectives}]",
+        f"too [{adjectives}]",
+    )
+
+
 @functools.cache
 def templates(
     commands: tuple[str, ...], phrases: tuple[str, ...], salt: str, split: Split, needed: frozenset[str]

@@ -9,8 +9,10 @@ import pytest
 
 from mgie.data.photographs import Photograph
 from mgie.data.synth import FAMILIES, EditSampler, MadeEdit, Pixels, Requests, Scene, make_edit
+from mgie.data.synth.wording import Split, templates
 from mgie.errors import DataError
 
+NONE: frozenset[str] = frozenset()
 STREET = Photograph(path=Path("street.jpg"), names=("building", "road"))
 
 
@@ -51,6 +53,26 @@ def test_an_edit_is_made_again_from_its_meta(photo: Callable[..., Pixels]) -> No
         made, remade = edit.make(scene), again.make(scene)
         assert again.check(remade, made.target), name
         assert np.array_equal(remade.target, made.target)
+
+
+def test_vague_instructions_come_as_often_as_wanted_and_are_marked() -> None:
+    some = draws(400, vague_rate=0.3)
+    assert 0.22 < np.mean([edit.vague for edit in some]) < 0.38
+    assert all(edit.meta.get("vague", False) == edit.vague for edit in some)
+    assert not any(edit.vague for edit in draws(50))
+    vague = draws(300, vague_rate=1.0, families=("tint", "grey"))
+    assert all(edit.vague for edit in vague)
+    assert not any("black and white" in edit.instruction or " red" in edit.instruction for edit in vague)
+    assert any(" red" in edit.expressive for edit in vague)
+
+
+def test_vague_wordings_are_held_out_for_all_families_alike() -> None:
+    def vague(split: Split) -> set[str]:
+        patterns = [pattern for family in FAMILIES.values() for pattern in family.wordings.vague]
+        return {text for _, group in templates(tuple(patterns), (), "vague", split, NONE) for text in group}
+
+    train, test = vague("train"), vague("test")
+    assert len(train) > 200 and len(test) > 30 and not train & test
 
 
 @pytest.mark.parametrize(
