@@ -16,6 +16,8 @@ BUILT_IN_MODELS = ("mgie-tiny",)
 """Names of the models that come with the package."""
 INDEX_FILE = "model_index.json"
 PROVENANCE_FILE = "mgie.json"
+RATES = "success_rates"
+"""What `mgie eval --record` notes there: edits and rate of success by family."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.model", "*.txt")
 
@@ -60,6 +62,24 @@ def find_folder(name: str | Path, patterns: Sequence[str]) -> Path:
     if not _HUB_ID.fullmatch(str(name)) or str(name).startswith((".", "~")):
         raise CheckpointError(f"there is no folder '{name}'; expected a folder or a hub id 'owner/name'")
     return _download(str(name), patterns)
+
+
+def note_provenance(folder: Path, values: dict[str, Any]) -> None:
+    """Adds to what a model's folder says about itself; the file is replaced whole.
+
+    Raises:
+        CheckpointError: the file cannot be read or written.
+    """
+    file = folder / PROVENANCE_FILE
+    noted = (read_json(file) if file.is_file() else {}) | values
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        partial.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
+        partial.replace(file)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write {file} ({error.strerror}); copy the model to a folder that is writable"
+        ) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

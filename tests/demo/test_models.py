@@ -43,6 +43,12 @@ def test_a_model_without_a_card_says_so_and_what_it_was_trained_on(folder):
     assert notice(str(folder)).endswith("contrast up, fog, tint.")
 
 
+def test_measured_rates_are_told_in_the_place_of_families(folder):
+    rates = {"fog": {"edits": 4, "success": 0.75}, "contrast_up": {"edits": 4, "success": 1.0}}
+    (folder / "mgie.json").write_text(json.dumps({"success_rates": rates}))
+    assert notice(str(folder)).endswith("contrast up 100%, fog 75%.")
+
+
 @pytest.mark.parametrize("provenance", [{"training_config": None}, {"training_config": {"data": None}}, {}])
 def test_other_provenance_is_no_obstacle(folder, provenance):
     (folder / "mgie.json").write_text(json.dumps(provenance))
