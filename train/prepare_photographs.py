@@ -79,6 +79,8 @@ class Found:
     names: list[str]
     captions: list[str] = field(default_factory=list)
     regions: list[tuple[str, Mask]] = field(default_factory=list)
+    composites: list[tuple[str, str, Mask]] = field(default_factory=list)
+    """(name, path of the picture, mask)."""
 
 
 def _index(folder: Path, name: str = "index.json") -> list[dict[str, Any]]:
@@ -113,10 +115,24 @@ def scene_name(label: str) -> str:
 
 
 def scenes(data: Path) -> Iterator[Found]:
-    """Yields outdoor photographs, each with one named region."""
-    for row in _index(data / "scenes", "scenes.json"):
+    """Yields outdoor photographs, each with one named region, and the composites made of them."""
+    folder = data / "scenes"
+    composites: dict[str, dict[str, tuple[str, str]]] = {}
+    # Of several with a region of one name, the last stays: the one that changes the region most.
+    for pair in sorted(_index(folder, "pairs.json"), key=lambda pair: pair["diff_inside"]):
+        files = f"scenes/{pair['after']}", pair["mask"]
+        composites.setdefault(pair["before"], {})[scene_name(pair["region"])] = files
+    for row in _index(folder, "scenes.json"):
         name = scene_name(row["name"])
-        yield Found(f"scenes/{row['image']}", [name], regions=[(name, _mask(data / "scenes" / row["mask"]))])
+        yield Found(
+            f"scenes/{row['image']}",
+            [name],
+            regions=[(name, _mask(folder / row["mask"]))],
+            composites=[
+                (region, path, _mask(folder / mask))
+                for region, (path, mask) in composites.get(row["image"], {}).items()
+            ],
+        )
 
 
 def spoken_names(segments: list[tuple[str, float]]) -> list[str]:
@@ -196,26 +212,37 @@ def held_out(path: str) -> bool:
 
 
 def write(found: Found, data: Path, out: Path) -> dict[str, Any]:
-    """Writes the picture and its masks, made smaller, and returns the row that describes it."""
-    stem = Path(found.path).with_suffix("").as_posix().replace("/images/", "_").replace("/", "_")
-    with Image.open(data / found.path) as opened:
+    """Writes the pictures and masks, made smaller, and returns the row that describes the photograph."""
+    image, size = write_picture(found.path, data, out)
+    stem = Path(image).stem
+    regions = [
+        [name, write_mask(mask, f"{stem}_{number}", size, out)]
+        for number, (name, mask) in enumerate(found.regions)
+    ]
+    composites = []
+    for name, path, mask in found.composites:
+        picture, _ = write_picture(path, data, out)
+        composites.append([name, picture, write_mask(mask, Path(picture).stem, size, out)])
+    row = {"image": image, "names": found.names, "captions": found.captions, "regions": regions}
+    return row | {"composites": composites, "split": "test" if held_out(found.path) else "train"}
+
+
+def write_picture(path: str, data: Path, out: Path) -> tuple[str, tuple[int, int]]:
+    """Writes a picture, made smaller, and returns its path relative to `out` and its (width, height)."""
+    stem = Path(path).with_suffix("").as_posix().replace("/images/", "_").replace("/", "_")
+    with Image.open(data / path) as opened:
         image = opened.convert("RGB")
     scale = SHORT_SIDE / min(image.size)
     size = (round(image.width * scale), round(image.height * scale))
     image.resize(size, Image.Resampling.LANCZOS).save(out / "images" / f"{stem}.webp", quality=QUALITY)
-    regions = []
-    for number, (name, mask) in enumerate(found.regions):
-        path = f"masks/{stem}_{number}.png"
-        small = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
-        Image.fromarray(np.asarray(small) > 127).save(out / path)
-        regions.append([name, path])
-    row = {
-        "image": f"images/{stem}.webp",
-        "names": found.names,
-        "captions": found.captions,
-        "regions": regions,
-    }
-    return row | {"split": "test" if held_out(found.path) else "train"}
+    return f"images/{stem}.webp", size
+
+
+def write_mask(mask: Mask, stem: str, size: tuple[int, int], out: Path) -> str:
+    """Writes a mask at the size (width, height) and returns its path relative to `out`."""
+    small = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
+    Image.fromarray(np.asarray(small) > 127).save(out / "masks" / f"{stem}.png")
+    return f"masks/{stem}.png"
 
 
 def main() -> None:

@@ -10,6 +10,8 @@ import numpy as np
 from mgie.data.photographs import Photograph
 from mgie.data.synth.colour import COLOUR
 from mgie.data.synth.family import Family
+from mgie.data.synth.region import REGION
+from mgie.data.synth.replacement import REPLACEMENT
 from mgie.data.synth.requests import Requests
 from mgie.data.synth.scene import Made, Pixels, Scene
 from mgie.data.synth.style import STYLE
@@ -18,7 +20,8 @@ from mgie.data.synth.weather import WEATHER
 from mgie.data.synth.wording import Params, Split, pick
 from mgie.errors import DataError
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (*TONE, *COLOUR, *WEATHER, *STYLE)}
+REGIONS = (*REGION, *REPLACEMENT)
+FAMILIES: dict[str, Family] = {family.name: family for family in (*TONE, *COLOUR, *WEATHER, *STYLE, *REGIONS)}
 """Every family by its name."""
 
 _REAL_SHARE = 0.25

@@ -171,6 +171,8 @@ class Wordings:
     """Alternatives for slots that no other family has, or has otherwise."""
     unworded: Mapping[str, str] = field(default_factory=lambda: {"strength": "normal"})
     """Values that an instruction need not mention."""
+    silent: tuple[str, ...] = ()
+    """Parameters that an instruction need not mention, whatever they are; the expressive instruction does."""
 
     @property
     def always_vague(self) -> bool:
@@ -191,7 +193,11 @@ class Wordings:
 
     def instruction(self, salt: str, params: Params, rng: np.random.Generator, split: Split) -> str:
         """Returns an instruction as somebody might type it, perhaps politely, perhaps with a mistake."""
-        needed = frozenset(name for name, value in params.items() if self.unworded.get(name) != value)
+        needed = frozenset(
+            name
+            for name, value in params.items()
+            if name not in self.silent and self.unworded.get(name) != value
+        )
         is_command, fitting = pick(rng, templates(self.commands, self.phrases, salt, split, needed))
         sentence = self.fill(pick(rng, fitting), params, rng)
         return casual(sentence, is_command, rng)
