@@ -1,7 +1,7 @@
 """The made world: photographs become edit records with exact targets, wordings and expressive instructions.
 
 `EditSampler` draws edits on the fly; `synthesise` writes a dataset. A family of edits is one `Family` in
-`tone`, `colour`, `weather` or `style`, entered into `FAMILIES`.
+`tone`, `colour`, `weather`, `style` or `object_edits`, entered into `FAMILIES`.
 """
 
 from mgie.data.synth.dataset import synthesise

@@ -10,6 +10,8 @@ import numpy as np
 from mgie.data.photographs import Photograph
 from mgie.data.synth.colour import COLOUR
 from mgie.data.synth.family import Family
+from mgie.data.synth.object_edits import OBJECTS
+from mgie.data.synth.objects import Objects
 from mgie.data.synth.requests import Requests
 from mgie.data.synth.scene import Made, Pixels, Scene
 from mgie.data.synth.style import STYLE
@@ -18,7 +20,7 @@ from mgie.data.synth.weather import WEATHER
 from mgie.data.synth.wording import Params, Split, pick
 from mgie.errors import DataError
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (*TONE, *COLOUR, *WEATHER, *STYLE)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (*TONE, *COLOUR, *WEATHER, *STYLE, *OBJECTS)}
 """Every family by its name."""
 
 _REAL_SHARE = 0.25
@@ -83,9 +85,10 @@ class EditSampler:
         wording_split: "test" uses only instruction wordings, and objects, that "train" never uses.
         requests: real people's requests, used for a quarter of the instructions.
         vague_rate: share of the instructions that leave the edit open, where a family has such wordings.
+        objects: what edits may put on the photographs; without it, families that need it are left out.
 
     Raises:
-        DataError: if a family is unknown, or none of the photographs is for it.
+        DataError: if a family is unknown, none of the photographs is for it, or it needs objects.
     """
 
     photographs: Sequence[Photograph]
@@ -93,6 +96,7 @@ class EditSampler:
     wording_split: Split = "train"
     requests: Requests | None = None
     vague_rate: float = 0.0
+    objects: Objects | None = None
     taken: dict[str, list[Photograph]] = field(init=False, default_factory=dict)
     """By family: the photographs that it takes."""
 
@@ -100,6 +104,12 @@ class EditSampler:
         """Sorts the photographs by family."""
         for name in dict.fromkeys(self.families or FAMILIES):
             family = family_of(name)
+            if family.needs_objects and self.objects is None:
+                if self.families:
+                    raise DataError(
+                        f"{name} puts objects on photographs; give a folder of them or leave it out"
+                    )
+                continue
             self.taken[name] = [photograph for photograph in self.photographs if family.takes(photograph)]
             if self.families and not self.taken[name]:
                 raise DataError(
