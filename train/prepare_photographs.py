@@ -1,8 +1,9 @@
 """Makes one folder of photographs, with names, regions and real requests, from the project's data folder.
 
-    python train/prepare_photographs.py DATA OUT
+    python train/prepare_photographs.py DATA OUT [--objects N] [--only objects]
 
-OUT gets `photographs.jsonl`, `images/`, `masks/` and `requests.jsonl`. The layouts are those described in
+OUT gets `photographs.jsonl`, `images/`, `masks/` and `requests.jsonl`, and `objects/` with what edits put on
+photographs. The layouts are those described in
 DATA/README.md; a photograph is held out ("test") where the MD5 of its path relative to DATA starts with 0,
 and all of `samples/` is.
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from choose_objects import write_objects
 from classify_requests import classified_requests
 from numpy.typing import NDArray
 from PIL import Image
@@ -32,6 +34,7 @@ SHORT_SIDE = 160
 QUALITY = 92
 MIN_REGION_SHARE = 0.02
 MAX_NAMES = 5
+OBJECTS = 100
 
 _STUFF = re.compile(r"-(other|merged|stuff|tile|wood|brick|stone|blind)\b")
 _SCENE_NOISE = re.compile(
@@ -245,15 +248,8 @@ def write_mask(mask: Mask, stem: str, size: tuple[int, int], out: Path) -> str:
     return f"masks/{stem}.png"
 
 
-def main() -> None:
-    """Reads the command line and writes the folder."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path, help="the data folder, as its README.md describes it")
-    parser.add_argument("out", type=Path, help="folder to write; made if need be")
-    arguments = parser.parse_args()
-    data, out = arguments.data, arguments.out
+def write_photographs(data: Path, out: Path) -> None:
+    """Writes the photographs with their masks, and the requests."""
     for name in ("images", "masks"):
         (out / name).mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
@@ -266,6 +262,29 @@ def main() -> None:
     requests = list(classified_requests(data / "instructions"))
     write_json_lines(requests, out / REQUESTS_FILE)
     print(f"{len(rows)} photographs and {len(requests)} requests in {out}")
+
+
+def main() -> None:
+    """Reads the command line and writes the folder."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="the data folder, as its README.md describes it")
+    parser.add_argument("out", type=Path, help="folder to write; made if need be")
+    parser.add_argument(
+        "--objects",
+        type=int,
+        default=OBJECTS,
+        metavar="N",
+        help="objects to train on, beside a quarter as many held-out ones; 1852 for all (%(default)s)",
+    )
+    parser.add_argument("--only", choices=("photographs", "objects"), help="write only these")
+    arguments = parser.parse_args()
+    data, out = arguments.data, arguments.out
+    if arguments.only != "objects":
+        write_photographs(data, out)
+    if arguments.only != "photographs":
+        print(f"{write_objects(data, out / 'objects', arguments.objects)} objects in {out / 'objects'}")
 
 
 if __name__ == "__main__":

@@ -104,6 +104,7 @@ class PhotographDataset(Dataset[Sample]):
             wording_split="train" if config.split == "train" else "test",
             requests=Requests.read(config.requests) if config.requests else None,
             vague_rate=config.vague_rate,
+            objects=self.objects,
         )
         self.described = [p for p in self.photographs if p.names or p.captions]
         if config.describe_rate and not self.described:

@@ -94,6 +94,22 @@ def test_rows_are_as_a_stage_wants_them(photographs: Path):
         assert row.answer.endswith("[IMG7]")
 
 
+def test_rows_with_objects_on_them(photographs: Path, tmp_path: Path):
+    rows = []
+    for i, name in enumerate(("cup", "kite", "sofa")):
+        Image.new("RGBA", (20, 20), (90 * i, 200, 250 - 90 * i, 255)).save(tmp_path / f"{name}.png")
+        rows.append({"name": name, "image": f"{name}.png", "split": "train"})
+    (tmp_path / "objects.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = DataConfig(photographs=str(photographs), objects=str(tmp_path), families=["object_remove"])
+    dataset = PhotographDataset(config, 0)
+    for i in range(6):
+        row = dataset[i, SIZE]
+        assert np.abs(row.source - row.target).max() > 0.2
+        # The vision tower sees the object too.
+        assert np.array_equal(np.asarray(row.picture), (row.source * 255 + 0.5).astype(np.uint8))
+        assert any(name in row.answer for name in ("cup", "kite", "sofa"))
+
+
 def test_described_pictures(photographs: Path):
     dataset = PhotographDataset(DataConfig(photographs=str(photographs), describe_rate=1.0), 0)
     rows = [dataset[i, SIZE] for i in range(12)]

@@ -66,6 +66,7 @@ def synthesise(
         wording_split=wording_split,
         requests=requests,
         vague_rate=vague_rate,
+        objects=objects,
     )
     names = tuple(dict.fromkeys(sampler.names))
     records = []

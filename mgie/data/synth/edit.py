@@ -10,6 +10,8 @@ import numpy as np
 from mgie.data.photographs import Photograph
 from mgie.data.synth.colour import COLOUR
 from mgie.data.synth.family import Family
+from mgie.data.synth.object_edits import OBJECTS
+from mgie.data.synth.objects import Objects
 from mgie.data.synth.region import REGION
 from mgie.data.synth.replacement import REPLACEMENT
 from mgie.data.synth.requests import Requests
@@ -20,8 +22,8 @@ from mgie.data.synth.weather import WEATHER
 from mgie.data.synth.wording import Params, Split, pick
 from mgie.errors import DataError
 
-REGIONS = (*REGION, *REPLACEMENT)
-FAMILIES: dict[str, Family] = {family.name: family for family in (*TONE, *COLOUR, *WEATHER, *STYLE, *REGIONS)}
+_ALL = (*TONE, *COLOUR, *WEATHER, *STYLE, *REGION, *REPLACEMENT, *OBJECTS)
+FAMILIES: dict[str, Family] = {family.name: family for family in _ALL}
 """Every family by its name."""
 
 _REAL_SHARE = 0.25
@@ -86,9 +88,10 @@ class EditSampler:
         wording_split: "test" uses only instruction wordings, and objects, that "train" never uses.
         requests: real people's requests, used for a quarter of the instructions.
         vague_rate: share of the instructions that leave the edit open, where a family has such wordings.
+        objects: what edits may put on the photographs; without it, families that need it are left out.
 
     Raises:
-        DataError: if a family is unknown, or none of the photographs is for it.
+        DataError: if a family is unknown, none of the photographs is for it, or it needs objects.
     """
 
     photographs: Sequence[Photograph]
@@ -96,6 +99,7 @@ class EditSampler:
     wording_split: Split = "train"
     requests: Requests | None = None
     vague_rate: float = 0.0
+    objects: Objects | None = None
     taken: dict[str, list[Photograph]] = field(init=False, default_factory=dict)
     """By family: the photographs that it takes."""
 
@@ -103,8 +107,13 @@ class EditSampler:
         """Sorts the photographs by family."""
         for name in dict.fromkeys(self.families or FAMILIES):
             family = family_of(name)
-            self.taken[name] = [photograph for photograph in self.photographs if family.takes(photograph)]
-            if self.families and not self.taken[name]:
+            has_objects = self.objects is not None or not family.needs_objects
+            taken = [p for p in self.photographs if family.takes(p)] if has_objects else []
+            if taken:
+                self.taken[name] = taken
+            elif self.families and not has_objects:
+                raise DataError(f"{name} puts objects on photographs; give a folder of them or leave it out")
+            elif self.families:
                 raise DataError(
                     f"{name} can edit none of the {len(self.photographs)} photographs; leave it out"
                 )
@@ -114,7 +123,7 @@ class EditSampler:
         """Names of the families, more often those that are drawn more often."""
         if self.families:
             return tuple(self.families)
-        return tuple(n for n, taken in self.taken.items() if taken for _ in range(FAMILIES[n].weight))
+        return tuple(n for n in self.taken for _ in range(FAMILIES[n].weight))
 
     def draw(
         self,

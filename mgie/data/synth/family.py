@@ -29,6 +29,8 @@ class Family(ABC):
     """Further parameters, whose values are names of regions or objects."""
     weight: int = 1
     """How often the family is drawn, beside the others, where it is drawn at random."""
+    needs_objects: bool = False
+    """Whether it edits only scenes that come with objects."""
 
     def takes(self, photograph: Photograph) -> bool:
         """Returns whether the family can edit such a photograph, as far as its listing tells."""

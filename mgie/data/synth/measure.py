@@ -20,6 +20,12 @@ def saturation(pixels: Array) -> float:
     return float((pixels.max(axis=2) - pixels.min(axis=2)).mean())
 
 
+def chroma(pixels: Array) -> Array:
+    """Returns red minus green and yellow minus blue (..., 2) of a picture (..., 3)."""
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    return np.stack([red - green, (red + green) / 2 - blue], axis=-1)
+
+
 def chroma_map(pixels: Array) -> Array:
     """Returns red minus green and yellow minus blue (8, 8, 2), averaged over the cells of an 8 by 8 grid."""
     small = np.stack(
@@ -33,8 +39,7 @@ def chroma_map(pixels: Array) -> Array:
         ],
         axis=-1,
     )
-    red, green, blue = np.moveaxis(small, -1, 0)
-    return np.stack([red - green, (red + green) / 2 - blue], axis=-1)
+    return chroma(small)
 
 
 def distance(a: Array, b: Array) -> float:

@@ -185,7 +185,7 @@ REGION_TINT = Region(
     weight=4,
     wordings=Wordings(
         words={"colour": TINT.wordings.words["colour"]},
-        silent=("place", "others"),
+        silent=frozenset({"place", "others"}),
         commands=(
             "[make|turn|paint|colour|color|dye|tint] the {region} {colour}",
             "[change|set|switch] the [colour|color] of the {region} to {colour}",
@@ -229,7 +229,7 @@ REGION_BRIGHTER = Region(
     apply=lambda scene, mask, params: BRIGHTER.apply(scene.pixels, _STRONG),
     shows=_as_whole(BRIGHTER),
     wordings=Wordings(
-        silent=("place", "others"),
+        silent=frozenset({"place", "others"}),
         commands=(
             "make the {region} [|much|a lot|far] [brighter|lighter]",
             "[brighten|lighten] the {region} [|a lot|strongly|considerably]",
@@ -268,7 +268,7 @@ REGION_DARKER = Region(
     apply=lambda scene, mask, params: DARKER.apply(scene.pixels, _STRONG),
     shows=_as_whole(DARKER),
     wordings=Wordings(
-        silent=("place", "others"),
+        silent=frozenset({"place", "others"}),
         commands=(
             "make the {region} [|much|a lot|far] [darker|dimmer]",
             "[darken|dim] the {region} [|a lot|strongly|considerably]",
@@ -314,7 +314,7 @@ BACKGROUND_BLUR = Region(
     around=True,
     least_change=0.035,
     wordings=Wordings(
-        silent=("region", "place", "others"),
+        silent=frozenset({"region", "place", "others"}),
         commands=(
             "[blur|soften|defocus|smooth] the background",
             "[blur|soften|defocus] [everything behind|all but|everything but|everything except] the {region}",
@@ -353,7 +353,7 @@ BACKGROUND_GREY = Region(
     least_change=0.03,
     weight=2,
     wordings=Wordings(
-        silent=("region", "place", "others"),
+        silent=frozenset({"region", "place", "others"}),
         commands=(
             "make the background [black and white|grey|gray|colourless|monochrome]",
             "[turn|change] the background [to|into] [black and white|greyscale|grayscale]",

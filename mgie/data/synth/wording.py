@@ -91,7 +91,7 @@ def slots(template: str) -> frozenset[str]:
 def tidy(sentence: str) -> str:
     """Returns the sentence with single spaces, none before a comma, and "a" or "an" as is right."""
     sentence = " ".join(sentence.split()).replace(" ,", ",")
-    return re.sub(r"\b([Aa]) (?=[aeio])", r"\1n ", sentence)
+    return re.sub(r"\b([Aa]) (?=[aio]|e(?!we\b)|umb)", r"\1n ", sentence)
 
 
 def spoken_list(names: Sequence[str]) -> str:
@@ -102,6 +102,8 @@ def spoken_list(names: Sequence[str]) -> str:
 
 def parameter_of(slot: str) -> str:
     """Returns the parameter that a slot speaks of: "how" speaks of the strength, "colour" of the colour."""
+    if slot == "objects":
+        return "object"
     return "strength" if slot in STRENGTH_WORDS else slot
 
 
@@ -171,8 +173,8 @@ class Wordings:
     """Alternatives for slots that no other family has, or has otherwise."""
     unworded: Mapping[str, str] = field(default_factory=lambda: {"strength": "normal"})
     """Values that an instruction need not mention."""
-    silent: tuple[str, ...] = ()
-    """Parameters that an instruction need not mention, whatever they are; the expressive instruction does."""
+    silent: frozenset[str] = frozenset()
+    """Parameters that an instruction need not mention: the picture shows them."""
 
     @property
     def always_vague(self) -> bool:
@@ -193,11 +195,8 @@ class Wordings:
 
     def instruction(self, salt: str, params: Params, rng: np.random.Generator, split: Split) -> str:
         """Returns an instruction as somebody might type it, perhaps politely, perhaps with a mistake."""
-        needed = frozenset(
-            name
-            for name, value in params.items()
-            if name not in self.silent and self.unworded.get(name) != value
-        )
+        needed = frozenset(name for name, value in params.items() if self.unworded.get(name) != value)
+        needed -= self.silent
         is_command, fitting = pick(rng, templates(self.commands, self.phrases, salt, split, needed))
         sentence = self.fill(pick(rng, fitting), params, rng)
         return casual(sentence, is_command, rng)

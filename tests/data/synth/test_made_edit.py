@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mgie.data.photographs import Photograph
-from mgie.data.synth import FAMILIES, EditSampler, MadeEdit, Pixels, Requests, Scene, make_edit
+from mgie.data.synth import FAMILIES, EditSampler, MadeEdit, Objects, Pixels, Requests, Scene, make_edit
 from mgie.data.synth.wording import Split, templates
 from mgie.errors import DataError
 
@@ -34,7 +34,8 @@ def test_same_seed_same_edit() -> None:
 
 def test_every_family_is_drawn_and_tints_more_often() -> None:
     drawn = Counter(edit.family for edit in draws(3000))
-    assert drawn.keys() == {name for name, family in FAMILIES.items() if family.takes(STREET)}
+    taken = {name for name, family in FAMILIES.items() if family.takes(STREET)}
+    assert drawn.keys() == {name for name in taken if not FAMILIES[name].needs_objects}
     assert drawn["tint"] > 2.5 * drawn["grey"]
 
 
@@ -44,8 +45,16 @@ def test_families_can_be_chosen() -> None:
         draws(1, families=("gray",))
 
 
-def test_an_edit_is_made_again_from_its_meta(photo: Callable[..., Pixels]) -> None:
-    scene = Scene(pixels=photo(0))
+def test_families_that_need_objects_are_drawn_where_there_are_some(objects: Objects) -> None:
+    sampler = EditSampler([STREET], objects=objects)
+    assert set(sampler.names) == {name for name, family in FAMILIES.items() if family.takes(STREET)}
+    assert "object_add" not in EditSampler([STREET]).names
+    with pytest.raises(DataError, match="object_add puts objects on photographs; give a folder"):
+        EditSampler([STREET], families=("object_add",))
+
+
+def test_an_edit_is_made_again_from_its_meta(photo: Callable[..., Pixels], objects: Objects) -> None:
+    scene = Scene(pixels=photo(0), objects=objects)
     for name, family in FAMILIES.items():
         if (edit := make_edit(family, scene, np.random.default_rng(1))) is None:
             continue

@@ -9,15 +9,15 @@ from PIL import Image
 from mgie.data.photographs import Photograph, read_photographs
 from mgie.data.records import read_records
 from mgie.data.synth import Made, MadeEdit, Pixels, Scene, make_edit, synthesise
-from mgie.data.synth.edit import REGIONS
 from mgie.data.synth.material import GROUNDS, PATTERNS, SKIES, ground, pattern, sky
 from mgie.data.synth.measure import saturation
-from mgie.data.synth.region import PLACES, Region, beside, place_of
+from mgie.data.synth.region import PLACES, REGION, Region, beside, place_of
+from mgie.data.synth.replacement import REPLACEMENT
 from mgie.data.synth.scene import Mask
 from mgie.data.synth.wording import Params, Split, expand, slots
 from mgie.errors import DataError
 
-FAMILY = {family.name: family for family in REGIONS}
+FAMILY = {family.name: family for family in (*REGION, *REPLACEMENT)}
 
 
 def box(top: float, left: float, bottom: float, right: float, height: int = 96, width: int = 128) -> Mask:

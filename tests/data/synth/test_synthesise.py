@@ -8,7 +8,7 @@ from PIL import Image
 
 from mgie.data.photographs import Photograph, read_photographs
 from mgie.data.records import read_records
-from mgie.data.synth import FAMILIES, MadeEdit, Pixels, Scene, synthesise
+from mgie.data.synth import EditSampler, Made, MadeEdit, Objects, Pixels, Scene, synthesise
 from mgie.errors import DataError
 
 
@@ -26,7 +26,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def test_writes_a_dataset_that_reads_back_and_checks(photographs: list[Photograph], tmp_path: Path) -> None:
-    families = [name for name, family in FAMILIES.items() if family.takes(photographs[0])]
+    families = EditSampler(photographs).taken
     out, count = tmp_path / "made", 2 * len(families)
     written = list(synthesise(photographs, out, count, seed=1))
     records = read_records(out)
@@ -40,6 +40,22 @@ def test_writes_a_dataset_that_reads_back_and_checks(photographs: list[Photograp
         made = edit.make(Scene(pixels=source))
         assert edit.check(made, target)
         assert np.abs(made.target - target).max() <= 0.5 / 255 + 1e-6
+
+
+def test_a_dataset_of_objects_has_what_its_checks_need(
+    photographs: list[Photograph], objects: Objects, tmp_path: Path
+) -> None:
+    out, families = tmp_path / "made", ("object_add", "object_move", "object_odd_one_out")
+    list(synthesise(photographs, out, 6, seed=2, families=families, objects=objects, vague_rate=0.5))
+    kept = Objects.read(out / "objects")
+    assert kept.splits == objects.splits
+    for record in read_records(out):
+        assert record.target is not None and record.mask is not None
+        source, target = read(out / record.images[0]), read(out / record.target)
+        mask = np.asarray(Image.open(out / record.mask)) > 0
+        edit = MadeEdit.from_meta(record.meta)
+        made = Made(source=source, target=target, mask=mask, objects=kept)
+        assert edit.check(made, target) and not edit.check(made, source)
 
 
 def test_same_seed_same_bytes(photographs: list[Photograph], tmp_path: Path) -> None:

@@ -3,14 +3,17 @@ import itertools
 import numpy as np
 import pytest
 
-from mgie.data.synth import FAMILIES, Scene
-from mgie.data.synth.family import WholePicture
+from mgie.data.synth import FAMILIES, Objects, Scene
+from mgie.data.synth.region import Region
 from mgie.data.synth.wording import Split, expand, mistyped, slots, spoken_list, stable_split, templates, tidy
 
 
 def all_templates(name: str, split: Split) -> list[str]:
     words = FAMILIES[name].wordings
-    groups = templates(words.commands, words.phrases, name, split, frozenset())
+    if words.always_vague:
+        groups = templates(words.vague, (), "vague", split, frozenset())
+    else:
+        groups = templates(words.commands, words.phrases, name, split, frozenset())
     return [template for _, group in groups for template in group]
 
 
@@ -25,6 +28,7 @@ def test_expand_makes_every_choice() -> None:
 
 def test_tidy_and_spoken_list() -> None:
     assert tidy("add a  orange frame , please") == "add an orange frame, please"
+    assert tidy("a umbrella, a unicorn, a ewe and a eel") == "an umbrella, a unicorn, a ewe and an eel"
     assert [spoken_list(names) for names in (["car"], ["car", "road"], ["car", "road", "sky"])] == [
         "the car",
         "the car and the road",
@@ -49,13 +53,26 @@ def test_dozens_of_templates_that_are_divided(name: str) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_variant_has_wordings_that_name_its_parameters(name: str, split: Split) -> None:
     rng = np.random.default_rng(0)
-    choices = FAMILIES[name].choices
+    family, words = FAMILIES[name], FAMILIES[name].wordings
+    choices = {param: ("wine glass",) for param in family.named} | dict(family.choices)
+    choices |= {param: choices[param][:1] for param in words.silent & choices.keys()}
     for values in itertools.product(*map(dict.fromkeys, choices.values())):
-        params = dict(zip(choices, values, strict=True)) | dict.fromkeys(FAMILIES[name].named, "kite")
+        params = dict(zip(choices, values, strict=True))
         for _ in range(5):
-            instruction = FAMILIES[name].wordings.instruction(name, params, rng, split)
+            if words.always_vague:
+                instruction = words.vague_instruction(rng, split)
+            else:
+                instruction = words.instruction(name, params, rng, split)
             assert 0 < len(instruction) < 90
             assert not set("{}[]|") & set(instruction) and "  " not in instruction
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.wordings.vague])
+def test_vague_instructions_name_nothing(name: str, split: Split) -> None:
+    rng = np.random.default_rng(4)
+    seen = {FAMILIES[name].wordings.vague_instruction(rng, split).lower() for _ in range(20)}
+    assert len(seen) > 2 and not any(set("{}[]|") & set(text) for text in seen)
 
 
 def test_strength_is_spoken_only_where_it_is_meant() -> None:
@@ -71,10 +88,12 @@ def test_strength_is_spoken_only_where_it_is_meant() -> None:
 @pytest.mark.parametrize(
     "names", [(), ("building",), ("building", "road"), ("golden retriever", "sofa", "wall")]
 )
-@pytest.mark.parametrize("name", [n for n, family in FAMILIES.items() if isinstance(family, WholePicture)])
-def test_expressive_instruction_is_a_sentence_about_this_picture(name: str, names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("name", [n for n, family in FAMILIES.items() if not isinstance(family, Region)])
+def test_expressive_instruction_is_a_sentence_about_this_picture(
+    name: str, names: tuple[str, ...], objects: Objects
+) -> None:
     rng = np.random.default_rng(2)
-    scene = Scene(pixels=np.zeros((8, 8, 3), np.float32), names=names)
+    scene = Scene(pixels=np.zeros((48, 48, 3), np.float32), names=names, objects=objects)
     seen = set()
     for _ in range(40):
         params = FAMILIES[name].sample(scene, rng)
@@ -90,9 +109,9 @@ def test_expressive_instruction_is_a_sentence_about_this_picture(name: str, name
 def test_expressive_templates_have_only_known_slots() -> None:
     for name, family in FAMILIES.items():
         for template in family.wordings.expressive:
-            known = {*family.named, *family.choices}
             assert slots(template) & {"names", "Names", *family.named}, name
-            assert slots(template) <= known | {"names", "Names", "amount", "degree", "shade"}, name
+            known = {"names", "Names", "amount", "degree", "shade", "objects", "stays"}
+            assert slots(template) <= known | {*family.named, *family.choices}, name
 
 
 def test_mistyped_changes_one_word_a_little() -> None:

@@ -1,0 +1,254 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mgie.data.synth import Made, Objects, Pixels, Scene
+from mgie.data.synth.layout import PLACES, SCALES, Placed, are_apart, box_of, changed, render
+from mgie.data.synth.object_edits import OBJECTS, ObjectEdit, plural
+from mgie.data.synth.wording import Params, Split
+from mgie.errors import DataError
+
+FAMILIES = {family.name: family for family in OBJECTS}
+DRAWS_HELD_OUT = sorted(name for name, family in FAMILIES.items() if not family.combination)
+
+
+def draw(family: ObjectEdit, scene: Scene, seed: int, split: Split = "train") -> Params:
+    params = family.sample(scene, np.random.default_rng(seed), split)
+    assert params is not None
+    return family.validate(params)
+
+
+@pytest.fixture
+def scene(photo: Callable[..., Pixels], objects: Objects) -> Scene:
+    """A picture (96, 112, 3) with objects to put on it."""
+    return Scene(pixels=photo(4, 96, 112), objects=objects)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_target_shows_the_edit_and_nothing_else_changes(name: str, scene: Scene) -> None:
+    family, untouched = FAMILIES[name], scene.pixels.copy()
+    for seed in range(6):
+        params = draw(family, scene, seed)
+        made = family.make(scene, params)
+        assert made.mask is not None and 0.02 < made.mask.mean() < 0.9
+        for pixels in (made.source, made.target):
+            assert pixels.dtype == np.float32 and pixels.shape == (96, 112, 3)
+            assert pixels.min() >= 0 and pixels.max() <= 1
+        assert np.abs(made.target - made.source)[~made.mask].max(initial=0) < 0.02
+        assert family.check(made, made.target, params)
+        assert not family.check(made, made.source, params)
+        assert np.array_equal(family.make(scene, params).target, made.target)
+    assert np.array_equal(scene.pixels, untouched)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_check_bears_a_soft_copy_but_no_change_of_the_rest(name: str, scene: Scene) -> None:
+    family = FAMILIES[name]
+    params = draw(family, scene, 1)
+    made = family.make(scene, params)
+    assert made.mask is not None
+    small = Image.fromarray((made.target * 255).astype(np.uint8)).resize((56, 48), Image.Resampling.LANCZOS)
+    soft = np.asarray(small.resize((112, 96), Image.Resampling.BICUBIC), np.float32) / 255
+    soft = np.where(made.mask[..., None], soft, made.source)
+    assert family.check(made, soft, params)
+    assert not family.check(made, np.where(made.mask[..., None], soft, 1 - made.source), params)
+
+
+@pytest.mark.parametrize("name", FAMILIES.keys() - set(DRAWS_HELD_OUT))
+def test_another_object_does_not_pass(name: str, scene: Scene) -> None:
+    family, passed = FAMILIES[name], 0
+    assert scene.objects is not None
+    for seed in range(15):
+        params = draw(family, scene, seed)
+        made = family.make(scene, params)
+        before, after = family.layouts(params)
+        others = [other for other in scene.objects.files if other not in params.values()]
+        wrong = tuple(placed if placed in before else replace(placed, name=others[seed]) for placed in after)
+        passed += family.check(made, render(scene.pixels, wrong, scene.objects), params)
+    # It is compared with 20 of more than 30; one that it is not compared with may be very like it.
+    assert passed <= 1
+
+
+@pytest.mark.parametrize("name", sorted(set(DRAWS_HELD_OUT) - {"object_remove"}))
+def test_taking_everything_away_does_not_pass(name: str, scene: Scene) -> None:
+    for seed in range(6):
+        params = draw(FAMILIES[name], scene, seed)
+        made = FAMILIES[name].make(scene, params)
+        assert not FAMILIES[name].check(made, scene.pixels, params)
+
+
+def test_removing_the_other_thing_does_not_pass(scene: Scene) -> None:
+    family = FAMILIES["object_remove"]
+    params = {"object": "apple", "place": "on the left", "scale": "medium-sized"}
+    params |= {"other": "dog", "other_place": "on the right"}
+    made = family.make(scene, family.validate(params))
+    assert scene.objects is not None
+    apple, dog = family.layouts(params)[0]
+    assert family.check(made, render(scene.pixels, (dog,), scene.objects), params)
+    assert not family.check(made, render(scene.pixels, (apple,), scene.objects), params)
+    assert not family.check(made, scene.pixels, params)
+    count = FAMILIES["object_count"]
+    three_to_one = {"object": "cup", "before": "three", "number": "one"}
+    made = count.make(scene, three_to_one)
+    assert not count.check(made, scene.pixels, three_to_one)
+
+
+def test_recolouring_is_judged_by_its_colour(scene: Scene) -> None:
+    family = FAMILIES["object_recolour"]
+    params = draw(family, scene, 3)
+    made = family.make(scene, params)
+    darker = made.target - 0.2 * made.target * (made.mask[..., None] if made.mask is not None else 0)
+    assert family.check(made, darker, params)
+    for colour in {"red", "green", "blue", "yellow"} - {params["colour"]}:
+        assert not family.check(made, family.make(scene, params | {"colour": colour}).target, params)
+
+
+@pytest.mark.parametrize("name", DRAWS_HELD_OUT)
+def test_held_out_objects_are_drawn_in_test_only(name: str, scene: Scene) -> None:
+    family = FAMILIES[name]
+    assert scene.objects is not None
+    splits: tuple[Split, ...] = ("train", "test")
+    for split in splits:
+        known = set(scene.objects.names(split))
+        for seed in range(20):
+            params = draw(family, scene, seed, split)
+            assert {params[param] for param in family.named} - {""} <= known
+
+
+@pytest.mark.parametrize("name", FAMILIES.keys() - set(DRAWS_HELD_OUT))
+def test_held_out_combinations_are_drawn_in_test_only(name: str, scene: Scene) -> None:
+    family, seen = FAMILIES[name], {}
+    assert scene.objects is not None
+    splits: tuple[Split, ...] = ("train", "test")
+    for split in splits:
+        drawn = [draw(family, scene, seed, split) for seed in range(150)]
+        assert {params["object"] for params in drawn} <= set(scene.objects.names("train"))
+        seen[split] = {tuple(params[param] for param in family.combination) for params in drawn}
+    assert len(seen["test"]) > 20 and not seen["train"] & seen["test"]
+
+
+@pytest.mark.parametrize("name", [n for n, family in FAMILIES.items() if "other" in family.named])
+def test_in_half_of_the_rows_something_else_stands_apart(name: str, scene: Scene) -> None:
+    family = FAMILIES[name]
+    drawn = [draw(family, scene, seed) for seed in range(100)]
+    with_other = [params for params in drawn if params["other"]]
+    assert 20 <= len(with_other) <= 60
+    for params in with_other:
+        before, after = family.layouts(params)
+        assert before[-1] == after[-1] == replace(before[0], name=params["other"], place=before[-1].place)
+        assert are_apart(before, scene.pixels.shape) and are_apart(after, scene.pixels.shape)
+
+
+def test_nothing_is_drawn_without_objects_and_nothing_made(scene: Scene) -> None:
+    bare = Scene(pixels=scene.pixels)
+    for family in OBJECTS:
+        assert family.sample(bare, np.random.default_rng(0)) is None
+        with pytest.raises(DataError, match="give a folder"):
+            family.make(bare, draw(family, scene, 0))
+    params = {"object": "zebra", "place": "in the middle", "scale": "large"}
+    with pytest.raises(DataError, match="no object 'zebra'"):
+        FAMILIES["object_add"].make(scene, params)
+    with pytest.raises(DataError, match=r"place of object_add is 'nowhere'; expected one of at the top left"):
+        FAMILIES["object_add"].validate(params | {"place": "nowhere"})
+
+
+def test_a_check_without_the_objects_says_so(scene: Scene) -> None:
+    family = FAMILIES["object_add"]
+    params = draw(family, scene, 0)
+    made = family.make(scene, params)
+    with pytest.raises(DataError, match="objects that this edit was made with are missing"):
+        family.check(Made(source=made.source, target=made.target, mask=made.mask), made.target, params)
+
+
+def test_the_expressive_instruction_says_what_stays(scene: Scene) -> None:
+    rng = np.random.default_rng(0)
+    params = {"object": "apple", "place": "on the left", "scale": "small"}
+    words = FAMILIES["object_remove"].wordings
+    for _ in range(20):
+        text = words.describe(("road",), params | {"other": "dog", "other_place": "at the top"}, rng)
+        assert "apple" in text and "on the left" in text and "the dog at the top" in text.lower()
+        alone = words.describe(("road",), params | {"other": "", "other_place": ""}, rng)
+        assert "everything else" in alone
+
+
+def test_instructions_name_the_object_that_is_meant(scene: Scene) -> None:
+    rng = np.random.default_rng(5)
+    for name in ("object_remove", "object_recolour", "object_move", "object_duplicate"):
+        params = draw(FAMILIES[name], scene, 2) | {"object": "cup"}
+        for _ in range(30):
+            assert "cup" in FAMILIES[name].wordings.instruction(name, params, rng, "train").lower()
+    count = {"object": "cup", "before": "one"}
+    words = FAMILIES["object_count"].wordings
+    for _ in range(30):
+        assert "cups" in words.instruction("object_count", count | {"number": "two"}, rng, "train").lower()
+        one = words.instruction("object_count", count | {"number": "one"}, rng, "train").lower()
+        assert "cup" in one and "cups" not in one
+
+
+@pytest.mark.parametrize(
+    ("name", "several"),
+    [
+        ("apple", "apples"),
+        ("wine glass", "wine glasses"),
+        ("butterfly", "butterflies"),
+        ("key", "keys"),
+        ("mouse", "mice"),
+        ("fish", "fish"),
+        ("box", "boxes"),
+    ],
+)
+def test_plural(name: str, several: str) -> None:
+    assert plural(name) == several
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (60, 160, 3), (170, 50, 3), (16, 16, 3)])
+def test_objects_stand_where_they_are_said_to_and_inside(
+    shape: tuple[int, int, int], objects: Objects
+) -> None:
+    grey = np.full(shape, 0.5, np.float32)
+    for place, (x, y) in PLACES.items():
+        for share in SCALES.values():
+            placed = Placed("apple", place, share)
+            box = box_of(placed, shape)
+            assert min(box.top, box.left) >= 0
+            assert box.top + box.side <= shape[0] and box.left + box.side <= shape[1]
+            rows, columns = np.nonzero(changed(grey, render(grey, (placed,), objects)))
+            assert abs(rows.mean() / shape[0] - y) < 0.2 and abs(columns.mean() / shape[1] - x) < 0.2
+
+
+def test_light_and_shadow_come_from_the_picture(objects: Objects) -> None:
+    def shown(level: float) -> Pixels:
+        return render(np.full((80, 80, 3), level, np.float32), (placed,), objects)
+
+    placed = Placed("apple", "in the middle", 0.5)
+    dark, light = shown(0.1), shown(0.9)
+    assert dark[40, 40].mean() < 0.8 * light[40, 40].mean()
+    foot = box_of(placed, (80, 80)).top + box_of(placed, (80, 80)).side
+    assert light[foot, 40].mean() < 0.75 and np.allclose(light[:15], 0.9)
+    red, blue = (
+        render(np.full((80, 80, 3), ground, np.float32), (placed,), objects)[40, 40]
+        for ground in ((0.8, 0.2, 0.2), (0.2, 0.2, 0.8))
+    )
+    assert red[0] > 1.1 * blue[0] and blue[2] > 1.1 * red[2]
+
+
+def test_the_same_layout_at_every_size(objects: Objects) -> None:
+    layout = (Placed("apple", "on the left"), Placed("dog", "at the bottom right", 0.28, "red"))
+    large, small = (render(np.full((size, size, 3), 0.6, np.float32), layout, objects) for size in (256, 128))
+    reduced = np.asarray(Image.fromarray((large * 255).astype(np.uint8)).resize((128, 128)), np.float32) / 255
+    assert np.abs(reduced - small).mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (Placed("apple", "nowhere"), "no place 'nowhere'"),
+        (Placed("apple", "on the left", 0.3, "beige"), "'beige'"),
+    ],
+)
+def test_wrong_layouts_are_refused(wrong: Placed, message: str, objects: Objects) -> None:
+    with pytest.raises(DataError, match=message):
+        render(np.zeros((32, 32, 3), np.float32), (wrong,), objects)
