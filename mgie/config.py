@@ -16,6 +16,9 @@ from mgie.errors import ConfigError
 
 Part = str | dict[str, Any] | None
 """A part of the model: a folder to load it from, or a mapping of sizes to build it anew."""
+Conditioning = Literal["mgie", "lgie", "ip2p"]
+"""What tells the UNet which edit to make: the answer of a language model that sees the picture, the answer of
+one that does not, or the instruction itself. See `mgie.pipeline.MGIEPipeline`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,8 @@ class ModelConfig:
     """Arguments of diffusers' `UNet2DConditionModel`; its channels and context width are filled in."""
     scheduler: dict[str, Any] | None = None
     """Arguments of diffusers' `DPMSolverMultistepScheduler`, the solver of a new pipeline."""
+    conditioning: Literal[Conditioning, None] = None
+    """Baseline of an ablation in the place of MGIE; by default that of `pipeline`, or `mgie`."""
     defaults: dict[str, Any] = field(default_factory=dict)
     """A new pipeline's `working_size`, `num_inference_steps`, `guidance_scale`, `image_guidance_scale`."""
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 from typing_extensions import Self
 
+from mgie.config import Conditioning
 from mgie.errors import CheckpointError, ConfigError
 from mgie.images import WorkingSize, open_image, open_mask, resize, return_to_native
 from mgie.model_folder import INDEX_FILE, find_model_folder, read_json
@@ -30,6 +31,7 @@ from mgie.models.edit_head import EditHead
 from mgie.models.loading import load_part, quiet_loading
 from mgie.models.mllm import (
     dialogue_text,
+    question_states,
     tokenize_dialogues,
     visual_token_embeds,
     visual_token_ids,
@@ -78,9 +80,9 @@ class Imagination:
     """What the language model imagines of B edits; reusable with any seed, guidance or solver."""
 
     expressive_instructions: list[str]
-    """B texts: what the edited pictures will look like."""
+    """B texts: what the edited pictures will look like; empty where the conditioning is "ip2p"."""
     visual_token_states: Tensor
-    """(B, N, D), last hidden states at the visual tokens."""
+    """(B, N, D), last hidden states at the visual tokens; for "ip2p" at all of the question's tokens."""
     prompt_embeds: Tensor
     """(B, Q, C), the edit head's condition."""
     negative_prompt_embeds: Tensor
@@ -101,13 +103,24 @@ class MGIEPipelineOutput(BaseOutput):
     """One for each row: RGB pictures for `pil`, (H, W, 3) in [0, 1] for `np`, (3, H, W) in [0, 1] for `pt`,
     scaled latents (c, h, w) for `latent`."""
     expressive_instructions: list[str]
-    """One for each row; empty where `prompt_embeds` came from the caller."""
+    """One for each row; empty for "ip2p", and where `prompt_embeds` came from the caller."""
     seconds: dict[str, float]
     """Time of the steps `read`, `imagine`, `paint`, `decode` and `return`."""
 
 
 class MGIEPipeline(DiffusionPipeline):
-    """Edits photographs by instructions: MGIE (Fu et al., ICLR 2024).
+    """Edits photographs by instructions: MGIE (Fu et al., ICLR 2024), or one of the two baselines there.
+
+    The baselines have the same parts, and the UNet sees the same source; what the edit head reads differs:
+
+    - "mgie": the states of the visual tokens that the language model writes after an expressive instruction,
+      having seen picture and question.
+    - "lgie": the same, but the question comes without the picture.
+    - "ip2p", as InstructPix2Pix: nothing is written. The language model is the text encoder of the question,
+      which comes without the picture: the edit head reads the states of all its tokens, and their word
+      embeddings.
+
+    All three have one null condition: the edit head of zeros in the place of the visual tokens' states.
 
     Args:
         mllm: language model that looks at the picture and writes expressive instruction and visual tokens.
@@ -121,6 +134,10 @@ class MGIEPipeline(DiffusionPipeline):
         num_inference_steps: the model's own number of denoising steps.
         guidance_scale: the model's own weight of the words.
         image_guidance_scale: the model's own weight of the source picture.
+        conditioning: "mgie", "lgie" or "ip2p", see above.
+
+    Raises:
+        ConfigError: there is no such conditioning.
     """
 
     model_cpu_offload_seq = "mllm->edit_head->unet->vae"
@@ -139,8 +156,11 @@ class MGIEPipeline(DiffusionPipeline):
         num_inference_steps: int = 100,
         guidance_scale: float = 7.5,
         image_guidance_scale: float = 1.5,
+        conditioning: Conditioning = "mgie",
     ) -> None:
         super().__init__()
+        if conditioning not in get_args(Conditioning):
+            raise ConfigError(f"conditioning is {conditioning!r}; expected 'mgie', 'lgie' or 'ip2p'")
         self.register_modules(
             mllm=mllm, processor=processor, edit_head=edit_head, vae=vae, unet=unet, scheduler=scheduler
         )
@@ -151,6 +171,7 @@ class MGIEPipeline(DiffusionPipeline):
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             image_guidance_scale=image_guidance_scale,
+            conditioning=conditioning,
         )
         self._working_size = rule
         self._interrupt = False
@@ -218,16 +239,22 @@ class MGIEPipeline(DiffusionPipeline):
             keep_prompts: whether `reimagine` may follow; the model's keys and values of each row are kept.
 
         Raises:
-            ConfigError: a text is empty, too long or holds a token of the model's own, or lists do not match.
+            ConfigError: a text is empty, too long or holds a token of the model's own, lists do not match, or
+                the model takes no expressive instruction ("ip2p").
         """
+        conditioning = self.config["conditioning"]
         pictures = [_opened(picture) for picture in _as_list(image)]
         instructions = [_checked_words("instruction", text, self.processor) for text in _as_list(instruction)]
         own = [] if expressive_instruction is None else self._checked_answers(expressive_instruction)
         num = _common_length(
             image=pictures, instruction=instructions, expressive_instruction=own or instructions
         )
-        pictures = _repeated(pictures, num)
         questions = [question(text) for text in _repeated(instructions, num)]
+        if conditioning == "ip2p":
+            states, prompt_embeds = self._encode_questions(questions)
+            null = self._map(None).expand_as(prompt_embeds)
+            return Imagination([""] * num, states, prompt_embeds, null)
+        pictures = _repeated(pictures, num) if conditioning == "mgie" else None
         if own:
             words = _repeated(own, num)
             answers = [answer(text, self.config["num_visual_tokens"]) for text in words]
@@ -254,11 +281,11 @@ class MGIEPipeline(DiffusionPipeline):
         Raises:
             ConfigError: as for `encode_instruction`; or the imagination has no prompts.
         """
+        words = self._checked_answers(expressive_instruction)
         if imagination.prompts is None:
             raise ConfigError(
                 "the imagination has no prompts; expected one of encode_instruction(..., keep_prompts=True)"
             )
-        words = self._checked_answers(expressive_instruction)
         num = _common_length(imagination=imagination.prompts, expressive_instruction=words)
         words, prompts = _repeated(words, num), _repeated(imagination.prompts, num)
         # Where the model ran before: asking for `_execution_device` costs as much as the rest.
@@ -430,6 +457,10 @@ class MGIEPipeline(DiffusionPipeline):
         return visual_token_ids(self.processor, self.config["num_visual_tokens"])
 
     def _checked_answers(self, expressive_instruction: str | Sequence[str]) -> list[str]:
+        if self.config["conditioning"] == "ip2p":
+            raise ConfigError(
+                "got an expressive instruction; this model (ip2p) takes the instruction alone: leave it out"
+            )
         return [
             _checked_words("expressive instruction", " ".join(text.split()), self.processor)
             for text in _as_list(expressive_instruction)
@@ -437,7 +468,7 @@ class MGIEPipeline(DiffusionPipeline):
 
     # imagine
 
-    def _write(self, pictures: list[Image.Image], questions: list[str]) -> tuple[list[str], Tensor]:
+    def _write(self, pictures: list[Image.Image] | None, questions: list[str]) -> tuple[list[str], Tensor]:
         """Returns the B expressive instructions that the model writes, and its states (B, N, D).
 
         Prompts of one length are answered together: nothing is padded, so a row does not depend on its batch.
@@ -451,7 +482,7 @@ class MGIEPipeline(DiffusionPipeline):
             output = self.mllm.generate(
                 input_ids=input_ids,
                 attention_mask=torch.ones_like(input_ids),
-                pixel_values=pixel_values[same].to(device, self.mllm.dtype),
+                **self._seen(pixel_values, same),
                 eos_token_id=tokenizer.eos_token_id,
                 pad_token_id=tokenizer.pad_token_id,
                 suppress_tokens=[self.processor.image_token_id],  # words may not call for another picture
@@ -462,14 +493,14 @@ class MGIEPipeline(DiffusionPipeline):
         rows = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
         return words, self._visual_token_states(rows, pixel_values)
 
-    def _read(self, pictures: list[Image.Image], questions: list[str]) -> list[Prompt]:
+    def _read(self, pictures: list[Image.Image] | None, questions: list[str]) -> list[Prompt]:
         """Returns what the model keeps of B pictures and questions, row by row."""
         device = self._execution_device
         rows, _, pixel_values = tokenize_dialogues(self.processor, pictures, questions)
         outputs = [
             self.mllm(
                 input_ids=torch.tensor([ids], device=device),
-                pixel_values=pixel_values[i : i + 1].to(device, self.mllm.dtype),
+                **self._seen(pixel_values, [i]),
                 use_cache=True,
                 logits_to_keep=1,
             )
@@ -502,23 +533,46 @@ class MGIEPipeline(DiffusionPipeline):
         states = output.hidden_states[-1]
         return visual_token_states(states, positions.to(states.device), len(tokens))
 
-    def _visual_token_states(self, rows: list[list[int]], pixel_values: Tensor) -> Tensor:
+    def _visual_token_states(self, rows: list[list[int]], pixel_values: Tensor | None) -> Tensor:
         """Returns (B, N, D) from one pass over whole dialogues; padding on the right is never seen."""
-        device, tokens = self._execution_device, self._visual_token_ids
-        ids = [torch.tensor(row, device=device) for row in rows]
+        tokens = self._visual_token_ids
+        input_ids, attention_mask = self._padded(rows)
         # Without the last token: the model, while it writes, never reads it.
-        positions = torch.cat([visual_token_positions(row[None, :-1], tokens[0], len(tokens)) for row in ids])
-        input_ids = pad_sequence(ids, batch_first=True, padding_value=self.processor.tokenizer.pad_token_id)
-        lengths = torch.tensor([len(row) for row in ids], device=device)
-        attention_mask = (torch.arange(input_ids.shape[1], device=device) < lengths[:, None]).long()
+        positions = torch.cat(
+            [
+                visual_token_positions(ids[None, : len(row) - 1], tokens[0], len(tokens))
+                for ids, row in zip(input_ids, rows, strict=True)
+            ]
+        )
         output = self.mllm(
             input_ids=input_ids,
             attention_mask=attention_mask,
-            pixel_values=pixel_values.to(device, self.mllm.dtype),
+            **self._seen(pixel_values, list(range(len(rows)))),
             output_hidden_states=True,
             logits_to_keep=1,
         )
         return visual_token_states(output.hidden_states[-1], positions, len(tokens))
+
+    def _encode_questions(self, questions: list[str]) -> tuple[Tensor, Tensor]:
+        """Returns states (B, L, D) and embeds (B, Q, C) of B questions that are not answered."""
+        rows, _, _ = tokenize_dialogues(self.processor, None, questions)
+        input_ids, attention_mask = self._padded(rows)
+        states, embeds = question_states(self.mllm, input_ids, attention_mask)
+        return states, self.edit_head(*(x.to(self.edit_head.dtype) for x in (states, embeds)), attention_mask)
+
+    def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Returns `input_ids` and `attention_mask`, each (B, L), padded on the right."""
+        device, ids = self._execution_device, [torch.tensor(row) for row in rows]
+        input_ids = pad_sequence(ids, batch_first=True, padding_value=self.processor.tokenizer.pad_token_id)
+        lengths = torch.tensor([len(row) for row in rows])
+        attention_mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
+        return input_ids.to(device), attention_mask.to(device)
+
+    def _seen(self, pixel_values: Tensor | None, rows: list[int]) -> dict[str, Tensor]:
+        """Returns the argument that shows the language model some rows' pictures, if it sees any."""
+        if pixel_values is None:
+            return {}
+        return {"pixel_values": pixel_values[rows].to(self._execution_device, self.mllm.dtype)}
 
     # map
 

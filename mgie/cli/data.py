@@ -26,6 +26,12 @@ def synth(
     families: Annotated[
         str | None, typer.Option(help="Families of edits with commas between; by default all.")
     ] = None,
+    objects: Annotated[
+        Path | None, typer.Option(help="Folder of objects to put on the photographs; by default none.")
+    ] = None,
+    vague_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the instructions that leave the edit open.")
+    ] = 0.0,
     split: Annotated[
         Literal["train", "test"] | None,
         typer.Option(help="Only photographs of this split, and its wordings; by default all photographs."),
@@ -35,7 +41,7 @@ def synth(
 ) -> None:
     """Make edit records with exact targets from photographs."""
     from mgie.data.photographs import read_photographs
-    from mgie.data.synth import Requests, synthesise
+    from mgie.data.synth import Objects, Requests, synthesise
 
     chosen = [p for p in read_photographs(photographs) if split in (None, p.split)]
     if not chosen:
@@ -46,6 +52,8 @@ def synth(
         count,
         seed,
         families=families.split(",") if families else None,
+        objects=Objects.read(objects) if objects else None,
+        vague_rate=vague_rate,
         wording_split=split or "train",
         requests=Requests.read(requests) if requests else None,
     )

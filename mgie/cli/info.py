@@ -13,7 +13,13 @@ from mgie.cli.options import Debug, Json
 from mgie.errors import CheckpointError
 from mgie.model_folder import INDEX_FILE, PROVENANCE_FILE, RATES, find_model_folder, read_json
 
-_DEFAULTS = ("num_inference_steps", "guidance_scale", "image_guidance_scale", "num_visual_tokens")
+_DEFAULTS = (
+    "num_inference_steps",
+    "guidance_scale",
+    "image_guidance_scale",
+    "num_visual_tokens",
+    "conditioning",
+)
 
 
 def info(

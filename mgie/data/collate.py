@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mgie.config import Conditioning
 from mgie.data.dataset import Sample
 from mgie.data.synth import Pixels
 from mgie.models.mllm import tokenize_dialogues
@@ -35,17 +36,20 @@ class EditCollator:
 
     processor: Any
     """transformers' `LlavaProcessor`."""
+    conditioning: Conditioning = "mgie"
+    """Rows of "lgie" have no picture, those of "ip2p" no answer either."""
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """Returns `input_ids`, `attention_mask`, `labels`, `pixel_values`, `source` and `target`.
 
-        Only the answer is learned. Rows are padded on the right.
+        Only the answer is learned. Rows are padded on the right. Where the language model sees no picture,
+        `pixel_values` are left out.
         """
         rows, prompt_lengths, pixel_values = tokenize_dialogues(
             self.processor,
-            [sample.picture for sample in samples],
+            [sample.picture for sample in samples] if self.conditioning == "mgie" else None,
             [sample.question for sample in samples],
-            [sample.answer for sample in samples],
+            [sample.answer for sample in samples] if self.conditioning != "ip2p" else None,
         )
         input_ids = torch.full((len(rows), max(map(len, rows))), self.processor.tokenizer.pad_token_id)
         attention_mask = torch.zeros_like(input_ids)
@@ -58,6 +62,6 @@ class EditCollator:
             "input_ids": input_ids,
             "attention_mask": attention_mask,
             "labels": labels,
-            "pixel_values": pixel_values,
+            **({} if pixel_values is None else {"pixel_values": pixel_values}),
             **collate_pictures(samples),
         }

@@ -53,14 +53,22 @@ class EditHead(ModelMixin, ConfigMixin):
         )
         self.hid2feat = nn.Linear(hidden_dim, context_dim)
 
-    def forward(self, visual_token_states: Tensor, visual_token_embeds: Tensor) -> Tensor:
+    def forward(
+        self,
+        visual_token_states: Tensor,
+        visual_token_embeds: Tensor,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
         """Returns `prompt_embeds` (B, Q, C).
 
         Args:
             visual_token_states: (B, N, D), last hidden states at the visual tokens; zeros give the null
                 condition.
             visual_token_embeds: (1, N, D) or (B, N, D), the word embeddings `e` of the visual tokens.
+            attention_mask: (B, N), 0 at tokens that are padding; None where there is none.
         """
         encoded = self.llm2hid(visual_token_states + visual_token_embeds)  # (B, N, hidden)
         queries = self.query.expand(encoded.shape[0], -1, -1)  # (B, Q, hidden)
-        return self.hid2feat(self.mapper(encoded, queries))  # (B, Q, C)
+        padding = None if attention_mask is None else attention_mask == 0
+        mapped = self.mapper(encoded, queries, src_key_padding_mask=padding, memory_key_padding_mask=padding)
+        return self.hid2feat(mapped)  # (B, Q, C)

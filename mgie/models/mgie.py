@@ -7,9 +7,15 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Generator, Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
+from mgie.config import Conditioning
 from mgie.diffusion import Draws, denoising_loss, drop_conditions, encode_pair, target_latents
 from mgie.models.edit_head import EditHead
-from mgie.models.mllm import visual_token_embeds, visual_token_positions, visual_token_states
+from mgie.models.mllm import (
+    question_states,
+    visual_token_embeds,
+    visual_token_positions,
+    visual_token_states,
+)
 
 
 class MGIE(nn.Module):
@@ -32,6 +38,8 @@ class MGIE(nn.Module):
         condition_dropout: rate of each kind of dropped condition.
         diffusion_weight: weight of the denoising loss, 0.5 in the paper.
         timestep_shift: see `mgie.diffusion.Draws`.
+        conditioning: for "lgie" the batch has no picture for the language model; for "ip2p" it has no answer
+            either, and the states of the question's tokens take the place of the visual tokens' in step 1.
     """
 
     def __init__(
@@ -47,23 +55,30 @@ class MGIE(nn.Module):
         condition_dropout: float = 0.05,
         diffusion_weight: float = 0.5,
         timestep_shift: float = 1.0,
+        conditioning: Conditioning = "mgie",
     ) -> None:
         super().__init__()
         self.mllm, self.edit_head, self.vae, self.unet = mllm, edit_head, vae.requires_grad_(False), unet
         self.scheduler, self.visual_token_ids = scheduler, visual_token_ids
         self.draws_per_pair, self.condition_dropout = draws_per_pair, condition_dropout
         self.diffusion_weight, self.timestep_shift = diffusion_weight, timestep_shift
+        self.conditioning: Conditioning = conditioning
 
     def forward(self, batch: dict[str, Tensor], randomness: Generator | Draws) -> dict[str, Tensor]:
-        """Returns the scalars `loss`, `lm_loss` and `diffusion_loss`.
+        """Returns the scalars `loss`, `lm_loss` (0 for "ip2p") and `diffusion_loss`.
 
         Args:
             batch: as `mgie.data.collate.EditCollator` makes it.
             randomness: CPU generator of everything random in the pass, or the draws themselves.
         """
-        lm_loss, states = self.imagine(batch)
         embeds = visual_token_embeds(self.mllm, self.visual_token_ids)
-        prompt_embeds = self.edit_head(states, embeds)
+        if self.conditioning == "ip2p":
+            ids, attention_mask = batch["input_ids"], batch["attention_mask"]
+            prompt_embeds = self.edit_head(*question_states(self.mllm, ids, attention_mask), attention_mask)
+            lm_loss = prompt_embeds.new_zeros(())
+        else:
+            lm_loss, states = self.imagine(batch)
+            prompt_embeds = self.edit_head(states, embeds)
         null_embeds = self.edit_head(torch.zeros_like(embeds), embeds)
 
         vae: Any = self.vae
@@ -101,7 +116,7 @@ class MGIE(nn.Module):
         output: Any = self.mllm(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
-            pixel_values=batch["pixel_values"],
+            pixel_values=batch.get("pixel_values"),
             labels=batch["labels"],
             output_hidden_states=True,
         )

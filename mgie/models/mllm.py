@@ -155,6 +155,25 @@ def visual_token_states(hidden_states: Tensor, positions: Tensor, num: int = NUM
     return hidden_states.gather(1, steps[..., None].expand(-1, -1, hidden_states.shape[-1]))
 
 
+def question_states(
+    mllm: LlavaForConditionalGeneration, input_ids: Tensor, attention_mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Returns the states of a question's tokens (B, L, D), and their word embeddings (B, L, D).
+
+    So the language model is a text encoder: nothing is answered.
+
+    Args:
+        mllm: LLaVA, which sees no picture here.
+        input_ids: (B, L), padded on the right.
+        attention_mask: (B, L), 0 at padding.
+    """
+    output: Any = mllm(
+        input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True, logits_to_keep=1
+    )
+    embeddings: Any = mllm.get_input_embeddings()
+    return output.hidden_states[-1], embeddings(input_ids)
+
+
 def dialogue_text(processor: LlavaProcessor, question: str, answer: str | None = None) -> str:
     """Returns the dialogue as the tokenizer's chat template has it, up to where an answer begins if none."""
     messages = [{"role": "user", "content": question}]
@@ -167,17 +186,17 @@ def dialogue_text(processor: LlavaProcessor, question: str, answer: str | None =
 
 def tokenize_dialogues(
     processor: LlavaProcessor,
-    pictures: Sequence[Image.Image],
+    pictures: Sequence[Image.Image] | None,
     questions: Sequence[str],
     answers: Sequence[str] | None = None,
-) -> tuple[list[list[int]], list[int], Tensor]:
+) -> tuple[list[list[int]], list[int], Tensor | None]:
     """Returns token ids, each row of its own length; how many of a row ask; and pixel values (B, 3, S, S).
 
     A dialogue is tokenized as one text, so a row begins with the very ids that the model is asked with.
 
     Args:
         processor: tokenizer and image processor.
-        pictures: B pictures.
+        pictures: B pictures; None for dialogues about none, which have no image tokens and no pixel values.
         questions: B questions.
         answers: B answers; none given = the rows end where an answer begins.
     """
@@ -185,6 +204,14 @@ def tokenize_dialogues(
     texts = prompts
     if answers is not None:
         texts = [dialogue_text(processor, *row) for row in zip(questions, answers, strict=True)]
+    if pictures is None:
+        texts, prompts = (
+            [t.replace(processor.image_token, "") for t in column] for column in (texts, prompts)
+        )
+        rows, asked = (
+            processor.tokenizer(column, add_special_tokens=False).input_ids for column in (texts, prompts)
+        )
+        return rows, [len(ids) for ids in asked], None
     process: Any = processor  # whose arguments are not typed
     inputs = process(images=list(pictures), text=texts, add_special_tokens=False)
     asked = processor.tokenizer(prompts, add_special_tokens=False).input_ids

@@ -121,6 +121,7 @@ def test_it_edits_as_the_original_is_asked(converted: Path):
         "num_inference_steps": 100,
         "guidance_scale": 7.5,
         "image_guidance_scale": 1.5,
+        "conditioning": "mgie",
     }
     assert pipe.mllm.generation_config.no_repeat_ngram_size == 3
     (row,), _, _ = tokenize_dialogues(pipe.processor, [picture()], ["what?"])

@@ -26,6 +26,19 @@ def test_synth_writes_a_dataset(photographs, tmp_path, capsys):
     assert all((out / record.target).is_file() for record in records)
 
 
+def test_synth_hands_objects_and_vagueness_on(photographs, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("mgie.data.synth.synthesise", lambda *args, **kwargs: seen.append(kwargs) or [])
+    objects = tmp_path / "things"
+    objects.mkdir()
+    (objects / "objects.jsonl").write_text('{"name": "ball", "image": "ball.png", "split": "test"}\n')
+    arguments = ["data", "synth", str(photographs), "-o", str(tmp_path / "made")]
+    assert main(arguments) == 0
+    assert main([*arguments, "--objects", str(objects), "--vague-rate", "0.25"]) == 0
+    assert [(given["vague_rate"], given["objects"]) for given in seen[:1]] == [(0.0, None)]
+    assert seen[1]["vague_rate"] == 0.25 and seen[1]["objects"].names("test") == ("ball",)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -33,6 +46,8 @@ def test_synth_writes_a_dataset(photographs, tmp_path, capsys):
         (["--split", "test"], "no photograph of the split 'test'"),
         (["--count", "0"], "--count"),
         (["--requests", "nothing.jsonl"], "nothing.jsonl"),
+        (["--objects", "no_objects"], "no_objects"),
+        (["--vague-rate", "2"], "--vague-rate"),
     ],
 )
 def test_synth_refuses_what_it_cannot_make(photographs, tmp_path, capsys, arguments, message):

@@ -19,7 +19,7 @@ OPTIONS = {
     "dtype json debug",
     "serve": "model host port api_key max_upload_mb max_megapixels max_queue max_batch timeout "
     "upload_timeout safety_checker device dtype debug",
-    "data synth": "photographs output count seed families split requests debug",
+    "data synth": "photographs output count seed families objects vague_rate split requests debug",
 }
 
 

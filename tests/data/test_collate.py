@@ -61,6 +61,19 @@ def test_only_the_answer_is_learned(processor: LlavaProcessor):
         assert not learned[length:].any() and learned[length - 1]
 
 
+@pytest.mark.parametrize("conditioning", ["lgie", "ip2p"])
+def test_rows_without_a_picture(processor: LlavaProcessor, conditioning: Any):
+    row = sample("make it red", "It would be red.")
+    batch = EditCollator(processor, conditioning)([row, sample("turn it blue, please", "It turns.")])
+    tokenizer: Any = processor.tokenizer
+    text = dialogue_text(processor, row.question, row.answer if conditioning == "lgie" else None)
+    ids = batch["input_ids"][0][batch["attention_mask"][0] == 1]
+    assert tokenizer.decode(ids) == text.replace("<image>", "")
+    assert "pixel_values" not in batch and batch["source"].shape == (2, 3, 16, 24)
+    learned = tokenizer.decode(batch["input_ids"][0][batch["labels"][0] != IGNORED])
+    assert learned == (f" {row.answer}</s>" if conditioning == "lgie" else "")
+
+
 def test_a_row_is_the_text_as_one(processor: LlavaProcessor):
     row = sample("make it red", "It would be red.")
     batch = EditCollator(processor)([row])

@@ -83,6 +83,17 @@ def test_null_condition_is_the_answer_to_zero_states(head: EditHead):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("mode", [True, False])
+def test_padding_is_not_seen(head: EditHead, mode: bool):
+    head.train(mode)
+    states, embeds = torch.randn(2, 8, 12), torch.randn(2, 8, 12)
+    mask = torch.tensor([[1] * 8, [1] * 5 + [0] * 3])
+    masked = head(states, embeds, mask)
+    torch.testing.assert_close(masked[:1], head(states[:1], embeds[:1]))
+    torch.testing.assert_close(masked[1:], head(states[1:, :5], embeds[1:, :5]))
+
+
+@torch.no_grad()
 def test_rows_do_not_see_each_other(head: EditHead):
     states, embeds = torch.randn(3, 8, 12), torch.randn(1, 8, 12)
     alone = torch.cat([head(row[None], embeds) for row in states])

@@ -71,6 +71,52 @@ def test_all_that_is_trained_gets_gradients(name: str, smoke: Smoke, teacher: Te
     assert not lacking and not wrongly
 
 
+@pytest.mark.parametrize("kind", ["lgie", "ip2p"])
+def test_all_that_a_baseline_trains_gets_gradients(kind: str, smoke: Smoke):
+    stage = build_stage(smoke(**{"model.conditioning": kind}))
+    stage.module(batch_of(stage), step_generator(0, 0, 0))["loss"].backward()
+    trained = {name: p for name, p in stage.module.named_parameters() if p.requires_grad}
+    assert not [name for name, p in trained.items() if p.grad is None]
+    assert {name.split(".")[0] for name in trained} == {"mllm", "edit_head", "unet"}
+    assert not [name for name in trained if "vision_tower" in name or "projector" in name]
+    assert ("mllm.lm_head.weight" in trained) == (kind == "lgie")
+
+
+def test_a_text_encoder_whose_words_are_its_head_is_trained(smoke: Smoke):
+    tied = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    changes = {"model.conditioning": "ip2p", "model.language_model": tied | {"tie_word_embeddings": True}}
+    module: Any = build_stage(smoke(**changes)).module
+    assert module.mllm.get_input_embeddings().weight.requires_grad
+
+
+def test_conditionings_start_alike_and_see_the_same(smoke: Smoke):
+    """An ablation compares them: weights and rows of one seed are equal."""
+    stages: list[Any] = []
+    for kind in ("mgie", "lgie", "ip2p"):
+        torch.manual_seed(0)
+        stages.append(build_stage(smoke(**{"model.conditioning": kind})))
+    first, *others = ((stage.module.state_dict(), batch_of(stage)) for stage in stages)
+    for weights, batch in others:
+        assert all(torch.equal(tensor, first[0][name]) for name, tensor in weights.items())
+        assert all(torch.equal(batch[name], first[1][name]) for name in ("source", "target"))
+    assert [stage.module.conditioning for stage in stages] == ["mgie", "lgie", "ip2p"]
+
+
+@pytest.mark.parametrize("kind", ["mgie", "lgie", "ip2p"])
+def test_a_trained_conditioning_is_loaded_and_trained_on(kind: str, smoke: Smoke, tmp_path: Path):
+    trained = train(smoke(max_steps=1, save_every=1, warmup_steps=1, **{"model.conditioning": kind}))
+    pipe = MGIEPipeline.from_pretrained(trained)
+    pipe.set_progress_bar_config(disable=True)
+    edit = pipe(Image.new("RGB", (50, 40), (90, 60, 30)), "make it red").images[0]
+    assert pipe.config["conditioning"] == kind and edit.size == (50, 40)
+    assert (losses(tmp_path / "run", "lm_loss")[0] == 0) == (kind == "ip2p")
+    parts = dict.fromkeys(("vae", "edit_head", "unet", "scheduler", "language_model", "vision_tower"))
+    again = build_stage(
+        smoke(**{f"model.{name}": None for name in parts}, **{"model.pipeline": str(trained)})
+    )
+    assert isinstance(again, JointStage) and again.pipeline.config["conditioning"] == kind
+
+
 def test_joint_training_learns_both(smoke: Smoke, tmp_path: Path):
     pipeline = train(smoke(max_steps=50, save_every=50))
     run = tmp_path / "run"

@@ -34,7 +34,7 @@ class JointStage(Stage):
         pipeline.set_progress_bar_config(disable=True)
         self.module = build_module(pipeline, config)
         self.dataset = open_dataset(config.data, config.seed)
-        self.collate = EditCollator(pipeline.processor)
+        self.collate = EditCollator(pipeline.processor, pipeline.config["conditioning"])
 
     def save(self, folder: Path) -> None:
         """Writes the whole pipeline and `mgie.json`, which says how it was trained."""
@@ -57,7 +57,7 @@ class JointStage(Stage):
 
 
 def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
-    """Returns what is trained, of the pipeline's own parts, the vision tower frozen."""
+    """Returns what is trained, of the pipeline's own parts; vision tower and what is not used are frozen."""
     module = MGIE(
         mllm=pipeline.mllm,
         edit_head=pipeline.edit_head,
@@ -69,8 +69,15 @@ def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
         condition_dropout=config.condition_dropout,
         diffusion_weight=config.diffusion_weight,
         timestep_shift=config.timestep_shift,
+        conditioning=pipeline.config["conditioning"],
     )
-    module.mllm.model.vision_tower.requires_grad_(False)
+    mllm = module.mllm
+    mllm.model.vision_tower.requires_grad_(False)
+    if module.conditioning != "mgie":
+        mllm.model.multi_modal_projector.requires_grad_(False)
+    if module.conditioning == "ip2p":
+        mllm.lm_head.requires_grad_(False)
+        mllm.get_input_embeddings().requires_grad_(True)  # they may be the same tensor
     return module
 
 
@@ -84,7 +91,9 @@ def build_pipeline(config: TrainConfig) -> MGIEPipeline:
     """
     model = config.model
     base: dict[str, Any] = {}
-    defaults = model.defaults
+    defaults: dict[str, Any] = model.defaults
+    if model.conditioning is not None:
+        defaults = defaults | {"conditioning": model.conditioning}
     if model.pipeline is not None:
         pipeline = MGIEPipeline.from_pretrained(model.pipeline)
         base, defaults = pipeline.components, pipeline.defaults | defaults
