@@ -1,8 +1,8 @@
 """The made world: photographs become edit records with exact targets, wordings and expressive instructions.
 
-`EditSampler` draws edits on the fly; `synthesise` writes a dataset. A family of edits is one `Family`: of all of
-a picture in `tone`, `colour`, `weather` and `style`, of a region in `region` and `replacement`, of objects in
-`object_edits`.
+`EditSampler` draws edits on the fly; `synthesise` writes a dataset. A family of edits is one `Family`: of
+all of a picture in `tone`, `colour`, `weather` and `style`, of a region in `region` and `replacement`, of
+objects in `object_edits`.
 """
 
 from mgie.data.synth.dataset import synthesise
