@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from mgie.data.records import Record, folder_of, read_records
-from mgie.data.synth import Made, MadeEdit, Objects, Pixels, as_picture, as_pixels
+from mgie.data.synth import FAMILIES, Made, MadeEdit, Objects, Pixels, as_picture, as_pixels
 from mgie.data.synth.dataset import OBJECTS_FOLDER
 from mgie.errors import DataError
 from mgie.evaluation.metrics import Metrics
@@ -145,6 +145,7 @@ def _case(pipeline: MGIEPipeline, pair: _Pair, bare: Pixels, words: str, metrics
     return Case(
         id=record.id,
         family=edit.family if edit else "other",
+        kind=FAMILIES[edit.family].kind if edit else "other",
         instruction=record.instruction,
         expressive_instruction=words,
         figures=figures,

@@ -41,6 +41,8 @@ class Case:
     id: str
     family: str
     """Family of the made edit; "other" for pairs of unknown origin."""
+    kind: str
+    """Kind of the family: see `Family.kind`; "other" for pairs of unknown origin."""
     instruction: str
     expressive_instruction: str
     """What the model wrote."""
@@ -89,7 +91,9 @@ def to_markdown(evaluation: Evaluation) -> str:
             parts += [f"## {heading}", _overall_table(group["rows"])]
             parts.append(f"L1 of *{MODEL}* is {group['ratio']:.3f} of the L1 of *{COPY}*.")
         parts.append("\n".join(f"- *{row}*: {meaning}." for row, meaning in ROWS.items()))
-        parts += ["## By family", _family_table(summary["families"])]
+        if len(summary["kinds"]) > 1:
+            parts += ["## By kind of edit", _family_table("kind", summary["kinds"])]
+        parts += ["## By family", _family_table("family", summary["families"])]
     if evaluation.findings:
         cells = [
             [finding.name, f"{finding.value:.4g}", finding.wanted, "yes" if finding.met else "no"]
@@ -134,8 +138,13 @@ def _summary(cases: Sequence[Case]) -> dict[str, Any]:
     """Returns the means over all cases (micro), over the families' means (macro), and of each family."""
     if not cases:
         return {"count": 0}
-    names = sorted({case.family for case in cases})
-    families = {name: _group([case for case in cases if case.family == name]) for name in names}
+    families, kinds = (
+        {
+            name: _group([case for case in cases if getattr(case, part) == name])
+            for name in sorted({getattr(case, part) for case in cases})
+        }
+        for part in ("family", "kind")
+    )
     rows = {row: _means([group["rows"][row] for group in families.values()]) for row in ROWS}
     for figures in rows.values():
         figures.pop(_STANDARD_ERROR, None)  # a mean of standard errors says nothing
@@ -143,6 +152,7 @@ def _summary(cases: Sequence[Case]) -> dict[str, Any]:
         "count": len(cases),
         "micro": _group(cases),
         "macro": {"count": len(cases), "ratio": _ratio(rows), "rows": rows},
+        "kinds": kinds,
         "families": families,
     }
 
@@ -173,14 +183,15 @@ def _overall_table(rows: Mapping[str, Figures]) -> str:
     return _table(["", *(_HEADINGS[name] for name in names)], cells)
 
 
-def _family_table(families: Mapping[str, dict[str, Any]]) -> str:
-    """Returns L1, edit success and SSIM of the rows that differ, one line for each family."""
+def _family_table(heading: str, families: Mapping[str, dict[str, Any]]) -> str:
+    """Returns L1, edit success and SSIM of the rows that differ, one line for each family, or kind."""
     columns: dict[str, Callable[[Mapping[str, Figures]], str]] = {
         f"{_HEADINGS[name]} {row}": lambda rows, name=name, row=row: _cell(name, rows[row])
         for name, row in (
             *(("l1", row) for row in ROWS),
             ("success", MODEL),
             ("success", BARE),
+            ("success", AUTOENCODER),
             ("ssim", MODEL),
             ("lpips", MODEL),
         )
@@ -194,7 +205,7 @@ def _family_table(families: Mapping[str, dict[str, Any]]) -> str:
         ]
         for name, group in families.items()
     ]
-    return _table(["family", "edits", "L1 model / copy", *columns], cells)
+    return _table([heading, "edits", "L1 model / copy", *columns], cells)
 
 
 def _cell(name: str, figures: Figures) -> str:

@@ -16,7 +16,12 @@ def case(number: int, family: str, model: float, success: float | None = None) -
         for row in ROWS:
             figures[row]["success"] = success
     return Case(
-        id=f"{number}", family=family, instruction="do", expressive_instruction="done", figures=figures
+        id=f"{number}",
+        family=family,
+        kind="other" if family == "other" else "whole picture",
+        instruction="do",
+        expressive_instruction="done",
+        figures=figures,
     )
 
 
@@ -50,6 +55,7 @@ def test_markdown_has_every_row_and_family():
     assert "| model | 0.2667 ± 0.0882 | 0.5000 | 50.0% |" in text
     assert "L1 of *model* is 0.667 of the L1 of *copy input*." in text
     assert "| tint | 2 | 0.50 | 0.2000 ± 0.1000 |" in text
+    assert "| whole picture | 2 | 0.50 |" in text
     assert "| same seed | 1 | at least 1 | yes |" in text
     assert "LPIPS |" not in text.split("## By family")[0], "a column without values is left out"
     rows = [line for line in text.splitlines() if line.startswith("| copy input")]

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ MAX_CHANGE_OUTSIDE = 0.1
 class Family(ABC):
     """One kind of edit with an exact target."""
 
+    kind: ClassVar[str]
+    """What is edited, for tables: "whole picture", "region" or "object"."""
     name: str
     wordings: Wordings
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -84,6 +87,7 @@ class Family(ABC):
 class WholePicture(Family):
     """An edit of everything that is to be seen."""
 
+    kind = "whole picture"
     apply: Callable[[Pixels, Params], Pixels]
     """The picture operation."""
     shows: Callable[[Pixels, Pixels, Params], bool]

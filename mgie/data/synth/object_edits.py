@@ -135,6 +135,7 @@ class ObjectWordings(Wordings):
 class ObjectEdit(Family):
     """An edit that is one layout of objects before and another one after it."""
 
+    kind = "object"
     before_and_after: Callable[[Params], tuple[Layout, Layout]]
     """What the edit is about, without the other object."""
     lands: Callable[[Made, Pixels, tuple[Layout, Layout]], bool]
@@ -440,7 +441,7 @@ REPLACE = ObjectEdit(
         phrases=(
             "a {new} instead of the {object}",
             "the {object} should [be|become] a {new}",
-            "[i'd rather have|i want] a {new} than the {object}",
+            "i'd rather have a {new} than the {object}",
             "not a {object} but a {new}",
         ),
         expressive=(

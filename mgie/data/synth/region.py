@@ -69,6 +69,7 @@ def is_thing(name: str) -> bool:
 class Region(Family):
     """An edit of a named region; the rest stays as it is."""
 
+    kind = "region"
     apply: Callable[[Scene, Mask, Params], Pixels]
     """The picture operation; what it makes outside the mask is not used."""
     shows: Callable[[Made, Pixels, Params], bool]
