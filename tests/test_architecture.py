@@ -120,10 +120,13 @@ def test_public_names():
 
 
 def test_paths_that_are_written_into_model_folders(pipeline_folder):
+    from mgie.models.unet import ChangeUNet2DConditionModel
+
     index = json.loads((pipeline_folder / "model_index.json").read_text())
     assert index["_class_name"] == "MGIEPipeline"
     assert index["edit_head"] == ["mgie.models.edit_head", "EditHead"]
     assert index["vae"] == ["mgie.models.autoencoder", "UnshuffleAutoencoder"]
+    assert ChangeUNet2DConditionModel.__module__ == "mgie.models.unet"
     files = {str(path.relative_to(pipeline_folder)) for path in pipeline_folder.rglob("*") if path.is_file()}
     assert not {name for name in files if name.endswith((".bin", ".pt", ".pkl"))}
 

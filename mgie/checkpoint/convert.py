@@ -29,7 +29,14 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from mgie.checkpoint.tokenizer import LLAVA_TOKENS, PATCH_TOKEN, added_tokens, llama_tokenizer
 from mgie.checkpoint.weights import Weights, write_sharded
 from mgie.errors import CheckpointError
-from mgie.model_folder import check_free, find_folder, read_json, replaced_folder, write_provenance
+from mgie.model_folder import (
+    INDEX_FILE,
+    check_free,
+    find_folder,
+    read_json,
+    replaced_folder,
+    write_provenance,
+)
 from mgie.models.edit_head import EditHead
 from mgie.models.loading import load_model, quiet_loading
 from mgie.models.mllm import saved_name
@@ -168,6 +175,13 @@ def convert_back(model: Path, out: str | Path, dtype: torch.dtype | None = None)
         raise CheckpointError(
             f"{model} has not LLaVA-v1's linear projector, so the original's code cannot run it; only a "
             "converted model, or one trained from it, can go back"
+        )
+    index = read_json(model / INDEX_FILE)
+    kind, unet_class = index.get("conditioning", "mgie"), index["unet"][-1]
+    if kind != "mgie" or unet_class != UNet2DConditionModel.__name__:
+        raise CheckpointError(
+            f"{model} has conditioning {kind} and a {unet_class}, which the original's code does not know; "
+            "expected mgie and UNet2DConditionModel"
         )
     mllm = Weights(model / "mllm")
     names = {EMBEDDINGS: saved_name("model.language_model.embed_tokens.weight"), LM_HEAD: saved_name(LM_HEAD)}

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 
-from mgie.models.unet import widen_conv_in
+from mgie.models.unet import ChangeUNet2DConditionModel, widen_conv_in
 
 
-def small_unet() -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        in_channels=4,
+def small_unet(unet_class: type[UNet2DConditionModel] = UNet2DConditionModel) -> UNet2DConditionModel:
+    return unet_class(
+        in_channels=8 if unet_class is ChangeUNet2DConditionModel else 4,
         out_channels=4,
         block_out_channels=(8, 16),
         layers_per_block=1,
@@ -51,3 +51,26 @@ def test_a_wide_unet_stays_as_it_is():
     unet = widen_conv_in(small_unet(), 8)
     conv_in = unet.conv_in
     assert widen_conv_in(unet, 8).conv_in is conv_in
+
+
+@torch.no_grad()
+def test_a_new_change_unet_keeps_the_source_whatever_it_is_told(tmp_path: Path):
+    scheduler = DPMSolverMultistepScheduler(
+        prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"
+    )
+    scheduler.set_timesteps(1)
+    unet = small_unet(ChangeUNet2DConditionModel)
+    noise, source = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
+    both, timestep = torch.cat([noise, source], 1), scheduler.timesteps[0]
+    velocity = unet(both, timestep, torch.randn(2, 3, 8)).sample
+    edited = scheduler.step(velocity, timestep, noise, return_dict=False)[0]
+    torch.testing.assert_close(edited, source, atol=1e-2, rtol=1e-2)  # diffusers keeps a signal of 2^-12
+    torch.testing.assert_close(unet(both, timestep, torch.randn(2, 3, 8), return_dict=False)[0], velocity)
+
+    torch.nn.init.normal_(unet.conv_out.weight)
+    unet.save_pretrained(tmp_path)
+    loaded = ChangeUNet2DConditionModel.from_pretrained(tmp_path)
+    assert isinstance(loaded, ChangeUNet2DConditionModel) and loaded.config["in_channels"] == 8
+    told = [model(both, timestep, torch.ones(2, 3, 8)).sample for model in (unet, loaded)]
+    torch.testing.assert_close(*told)
+    assert (told[0] - velocity).abs().mean() > 0.1

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from mgie.config import TrainConfig
 from mgie.errors import CheckpointError, ConfigError
 from mgie.models.autoencoder import UnshuffleAutoencoder
 from mgie.models.mgie import MGIE
+from mgie.models.unet import ChangeUNet2DConditionModel
 from mgie.pipeline import MGIEPipeline
 from mgie.training.loop import step_generator, train
 from mgie.training.stages import JointStage, LanguageStage, build_stage
@@ -183,6 +185,22 @@ def test_only_what_should_be_is_trained(smoke: Smoke):
     trained = {name.split(".")[0] for name, p in module.named_parameters() if p.requires_grad}
     assert trained == {"mllm", "edit_head", "unet"}
     assert not any(p.requires_grad for name, p in module.named_parameters() if "vision_tower" in name)
+
+
+def test_a_new_unet_starts_from_the_source_and_a_loaded_one_stays_what_it_is(smoke: Smoke, tmp_path: Path):
+    def unet(**changes: Any) -> Any:
+        stage = build_stage(smoke(**changes))
+        assert isinstance(stage, JointStage)
+        return stage.pipeline.unet
+
+    velocity = {"prediction_type": "v_prediction"}
+    change = unet(**{"model.scheduler": velocity})
+    assert type(change) is ChangeUNet2DConditionModel and not change.conv_out.weight.any()
+    plain = unet(**{"model.scheduler": {"prediction_type": "epsilon"}})
+    assert type(plain) is UNet2DConditionModel
+    for saved in (change, plain):
+        saved.save_pretrained(tmp_path)
+        assert type(unet(**{"model.scheduler": velocity, "model.unet": str(tmp_path)})) is type(saved)
 
 
 @pytest.mark.parametrize("stage", ["autoencoder", "joint"])

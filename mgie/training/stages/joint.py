@@ -14,12 +14,13 @@ from mgie.config import Part, TrainConfig
 from mgie.data.collate import EditCollator
 from mgie.data.dataset import open_dataset
 from mgie.errors import ConfigError
+from mgie.model_folder import read_json
 from mgie.models.autoencoder import UnshuffleAutoencoder
 from mgie.models.edit_head import EditHead
 from mgie.models.loading import load_model
 from mgie.models.mgie import MGIE
 from mgie.models.mllm import visual_token_ids
-from mgie.models.unet import widen_conv_in
+from mgie.models.unet import ChangeUNet2DConditionModel, widen_conv_in
 from mgie.pipeline import MGIEPipeline
 from mgie.training.stages.base import HELD_INDEX, Stage, grid
 from mgie.training.stages.language import load_mllm
@@ -107,20 +108,20 @@ def build_pipeline(config: TrainConfig) -> MGIEPipeline:
     width = mllm.get_input_embeddings().embedding_dim
     edit_head = _part("edit_head", model.edit_head, base, EditHead, mllm_dim=width)
     channels = vae.config.latent_channels
-    unet = _part(
-        "unet",
-        model.unet,
-        base,
-        UNet2DConditionModel,
-        in_channels=2 * channels,
-        out_channels=channels,
-        cross_attention_dim=edit_head.config.context_dim,
-    )
     scheduler = base.get("scheduler")
     if model.scheduler is not None:
         scheduler = DPMSolverMultistepScheduler(**model.scheduler)
     if scheduler is None:
         raise ConfigError("model.scheduler is missing; give its arguments, or a model.pipeline that has one")
+    unet = _part(
+        "unet",
+        model.unet,
+        base,
+        _unet_class(model.unet, scheduler, vae),
+        in_channels=2 * channels,
+        out_channels=channels,
+        cross_attention_dim=edit_head.config.context_dim,
+    )
     return MGIEPipeline(
         mllm=mllm,
         processor=processor,
@@ -130,6 +131,16 @@ def build_pipeline(config: TrainConfig) -> MGIEPipeline:
         scheduler=scheduler,
         **defaults,
     )
+
+
+def _unet_class(part: Part, scheduler: Any, vae: Any) -> type[UNet2DConditionModel]:
+    """Returns the class of the UNet: its folder's own, or for a new one whichever can paint the change."""
+    if isinstance(part, str):
+        own = read_json(Path(part) / "config.json").get("_class_name")
+        is_change = own == ChangeUNet2DConditionModel.__name__
+    else:
+        is_change = scheduler.config.prediction_type == "v_prediction" and vae.config.scaling_factor == 1
+    return ChangeUNet2DConditionModel if is_change else UNet2DConditionModel
 
 
 def _part(name: str, part: Part, base: dict[str, Any], cls: Any, **sizes: Any) -> Any:
