@@ -130,6 +130,9 @@ class TrainConfig:
     """Weight of the denoising loss beside the language model's loss (MGIE, section 3.3)."""
     timestep_shift: float = 1.0
     """Above 1, noisy timesteps are drawn more often: they decide a whole-picture edit (stage `joint`)."""
+    relative_to_copy: bool = False
+    """Whether a row's denoising loss is in relation to that of copying its source: then an edit of a small
+    object counts as much as one of all the picture (stage `joint`)."""
     teacher: str | None = None
     """Weight file of the EfficientNet-lite0 teacher (stage `vision`)."""
     log_every: int = 10

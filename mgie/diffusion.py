@@ -10,6 +10,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+_LEAST_CHANGE = 0.02
+"""Squared change of latents of unit variance; an edit that changes less counts less."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Draws:
@@ -110,6 +113,7 @@ def denoising_loss(
     prompt_embeds: Tensor,
     noise: Tensor,
     timesteps: Tensor,
+    relative_to_copy: bool = False,
 ) -> Tensor:
     """Returns the mean squared error of the UNet's prediction, a scalar (MGIE, equation 4).
 
@@ -121,6 +125,8 @@ def denoising_loss(
         prompt_embeds: (B, Q, C), after condition dropout.
         noise: (B, c, h, w) unit normal.
         timesteps: (B,) int64.
+        relative_to_copy: whether each row's error is divided by that of leaving the source as it is, so that
+            an edit of a small object counts as much as one of all the picture.
     """
     noise, timesteps = noise.to(latents), timesteps.to(latents.device)
     noisy = scheduler.add_noise(latents, noise, timesteps)
@@ -130,4 +136,10 @@ def denoising_loss(
         "v_prediction": lambda: scheduler.get_velocity(latents, noise, timesteps),
         "sample": lambda: latents,
     }[scheduler.config.prediction_type]()
-    return functional.mse_loss(prediction.float(), wanted.float())
+    if not relative_to_copy:
+        return functional.mse_loss(prediction.float(), wanted.float())
+    error, change = (
+        (a.float() - b.float()).square().mean(dim=(1, 2, 3))
+        for a, b in ((prediction, wanted), (latents, image_latents))
+    )
+    return (error / (change + _LEAST_CHANGE)).mean()

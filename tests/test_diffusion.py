@@ -72,6 +72,23 @@ def test_loss_is_the_formula(prediction_type: Any):
     torch.testing.assert_close(loss, expected)
 
 
+def test_copying_the_source_costs_the_same_whatever_the_edit_changes():
+    class Copying(nn.Module):
+        def forward(self, sample: Tensor, timesteps: Tensor, context: Tensor) -> SimpleNamespace:
+            return SimpleNamespace(sample=sample.chunk(2, dim=1)[1])
+
+    generator = Generator().manual_seed(5)
+    source, noise, change = torch.randn(3, 2, 2, 8, 8, generator=generator)
+    scheduler = DDPMScheduler(prediction_type="sample")
+
+    def loss(size: float) -> float:
+        arguments = source + size * change, source, torch.ones(2, 5, 6), noise, torch.tensor([10, 999])
+        return denoising_loss(Copying(), scheduler, *arguments, relative_to_copy=True).item()
+
+    assert loss(1.0) == pytest.approx(1, abs=0.05) == loss(4.0)
+    assert loss(0.01) < 0.02  # nothing but the autoencoder's noise
+
+
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_share_of_noisy_timesteps(shift: float):
     draws = Draws.sample(Generator().manual_seed(0), (4096, 1, 1, 1), timestep_shift=shift)

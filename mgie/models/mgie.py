@@ -38,6 +38,7 @@ class MGIE(nn.Module):
         condition_dropout: rate of each kind of dropped condition.
         diffusion_weight: weight of the denoising loss, 0.5 in the paper.
         timestep_shift: see `mgie.diffusion.Draws`.
+        relative_to_copy: see `mgie.diffusion.denoising_loss`; for latents with a scaling factor of 1.
         conditioning: for "lgie" the batch has no picture for the language model; for "ip2p" it has no answer
             either, and the states of the question's tokens take the place of the visual tokens' in step 1.
     """
@@ -55,6 +56,7 @@ class MGIE(nn.Module):
         condition_dropout: float = 0.05,
         diffusion_weight: float = 0.5,
         timestep_shift: float = 1.0,
+        relative_to_copy: bool = False,
         conditioning: Conditioning = "mgie",
     ) -> None:
         super().__init__()
@@ -62,6 +64,7 @@ class MGIE(nn.Module):
         self.scheduler, self.visual_token_ids = scheduler, visual_token_ids
         self.draws_per_pair, self.condition_dropout = draws_per_pair, condition_dropout
         self.diffusion_weight, self.timestep_shift = diffusion_weight, timestep_shift
+        self.relative_to_copy = relative_to_copy
         self.conditioning: Conditioning = conditioning
 
     def forward(self, batch: dict[str, Tensor], randomness: Generator | Draws) -> dict[str, Tensor]:
@@ -107,6 +110,7 @@ class MGIE(nn.Module):
             prompt_embeds,
             draws.noise,
             draws.timesteps,
+            self.relative_to_copy,
         )
         loss = lm_loss + self.diffusion_weight * diffusion_loss
         return {"loss": loss, "lm_loss": lm_loss.detach(), "diffusion_loss": diffusion_loss.detach()}

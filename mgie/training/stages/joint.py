@@ -70,6 +70,7 @@ def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
         condition_dropout=config.condition_dropout,
         diffusion_weight=config.diffusion_weight,
         timestep_shift=config.timestep_shift,
+        relative_to_copy=config.relative_to_copy,
         conditioning=pipeline.config["conditioning"],
     )
     mllm = module.mllm
