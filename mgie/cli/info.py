@@ -55,8 +55,9 @@ def _rate_lines(rates: dict[str, dict[str, float]]) -> Iterator[str]:
     for family, figures in rates.items():
         by_rate.setdefault(figures["success"], []).append(family.replace("_", " "))
     for number, rate in enumerate(sorted(by_rate, reverse=True)):
-        families = textwrap.fill(", ".join(by_rate[rate]), 100, subsequent_indent=" " * 20)
-        yield f"{'can do' if number == 0 else '':<13} {rate:4.0%}  {families}"
+        families = textwrap.fill(", ".join(by_rate[rate]), 90, subsequent_indent=" " * 20)
+        label = "not yet" if rate == 0 else "can do" if number == 0 else ""
+        yield f"{label:<13} {rate:4.0%}  {families}"
 
 
 def describe(model: str) -> dict[str, Any]:

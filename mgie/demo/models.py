@@ -98,7 +98,8 @@ def notice(name: str) -> str:
         told = ["This model has no card that says what it can do: try it on pictures that you know."]
     provenance = read_json(folder / PROVENANCE_FILE) if (folder / PROVENANCE_FILE).is_file() else {}
     if rates := provenance.get(RATES):
-        sure = sorted(rates, key=lambda family: (-rates[family]["success"], family))
+        landing = [family for family in rates if rates[family]["success"] > 0]
+        sure = sorted(landing, key=lambda family: (-rates[family]["success"], family))
         known = ", ".join(f"{family.replace('_', ' ')} {rates[family]['success']:.0%}" for family in sure)
         return "\n\n".join([*told, f"**Edits that land, on pictures and words held out.** {known}."])
     config = provenance.get("training_config")

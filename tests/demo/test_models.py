@@ -45,6 +45,7 @@ def test_a_model_without_a_card_says_so_and_what_it_was_trained_on(folder):
 
 def test_measured_rates_are_told_in_the_place_of_families(folder):
     rates = {"fog": {"edits": 4, "success": 0.75}, "contrast_up": {"edits": 4, "success": 1.0}}
+    rates["poster"] = {"edits": 4, "success": 0.0}
     (folder / "mgie.json").write_text(json.dumps({"success_rates": rates}))
     assert notice(str(folder)).endswith("contrast up 100%, fog 75%.")
 
