@@ -52,7 +52,8 @@ def apart(a: Tensor, b: Tensor) -> float:
 def test_only_mgie_sees_the_picture(build: Build, kind: str):
     for words in (None,) if kind == "ip2p" else (None, "All would be red."):
         first, second = build(kind).encode_instruction([picture(), OTHER], RED, words).prompt_embeds
-        assert apart(first, second) > 1e-4 if kind == "mgie" else torch.equal(first, second)
+        # Rows of a batch differ by rounding, as the threads divide them.
+        assert apart(first, second) > 1e-4 if kind == "mgie" else apart(first, second) < 1e-5
 
 
 @pytest.mark.parametrize("kind", KINDS)
