@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mgie.errors import CheckpointError, MGIEError
+from mgie.files import write_whole
 
 BUILT_IN_MODELS = ("mgie-tiny",)
 """Names of the models that come with the package."""
@@ -72,10 +73,8 @@ def note_provenance(folder: Path, values: dict[str, Any]) -> None:
     """
     file = folder / PROVENANCE_FILE
     noted = (read_json(file) if file.is_file() else {}) | values
-    partial = file.with_name(f".{file.name}.partial")
     try:
-        partial.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
-        partial.replace(file)
+        write_whole(file, (json.dumps(noted, indent=2) + "\n").encode())
     except OSError as error:
         raise CheckpointError(
             f"cannot write {file} ({error.strerror}); copy the model to a folder that is writable"

@@ -17,6 +17,7 @@ MODULES = {
 }
 FLOORS = {
     "mgie.errors": 0,
+    "mgie.files": 0,
     "mgie.config": 1,
     "mgie.prompts": 1,
     "mgie.images": 1,

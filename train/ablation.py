@@ -27,7 +27,7 @@ from mgie.errors import ConfigError, DataError, MGIEError
 from mgie.evaluation import Evaluation, evaluate, write_tables
 from mgie.evaluation.suites import edit_records
 from mgie.evaluation.tables import COPY, MODEL
-from mgie.images.files import write_whole
+from mgie.files import write_whole
 from mgie.pipeline import MGIEPipeline
 from mgie.training.loop import train
 

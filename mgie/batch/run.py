@@ -16,8 +16,8 @@ from PIL import Image
 from mgie.batch.rows import BatchSettings, Row, read_rows
 from mgie.batch.sheet import THUMBS, contact_sheet, thumb_names
 from mgie.errors import ConfigError, DataError, MGIEError
+from mgie.files import is_partial, write_whole
 from mgie.images import Edit, Photo, encode_image, open_mask, open_photo
-from mgie.images.files import is_partial, write_whole
 
 if TYPE_CHECKING:
     from mgie.pipeline import MGIEPipeline

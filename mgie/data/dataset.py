@@ -97,14 +97,13 @@ class PhotographDataset(Dataset[Sample]):
             raise DataError(
                 f"{config.photographs} has no photographs of split {config.split!r}; set data.split"
             )
-        self.objects = Objects.read(config.objects) if config.objects else None
         self.edits = EditSampler(
             self.photographs,
             families=config.families,
             wording_split="train" if config.split == "train" else "test",
             requests=Requests.read(config.requests) if config.requests else None,
             vague_rate=config.vague_rate,
-            objects=self.objects,
+            objects=Objects.read(config.objects) if config.objects else None,
         )
         self.described = [p for p in self.photographs if p.names or p.captions]
         if config.describe_rate and not self.described:
@@ -121,7 +120,7 @@ class PhotographDataset(Dataset[Sample]):
             picture = photograph.load()
             crop = Crop.draw(picture.size, size, self.config.crop, rng)
             crops.append(crop.at_own_size(picture))
-            return open_scene(photograph, picture, self.objects, crop)
+            return open_scene(photograph, picture, self.edits.objects, crop)
 
         if describes:
             photograph = pick(rng, self.described)

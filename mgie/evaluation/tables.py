@@ -1,15 +1,14 @@
 """Results as tables: JSON with every case, Markdown for people; the same results give the same bytes."""
 
 import json
-import os
 import statistics
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mgie.errors import DataError
+from mgie.files import write_whole
 
 MODEL, BARE, COPY, AUTOENCODER = "model", "model, bare", "copy input", "autoencoder only"
 ROWS: Mapping[str, str] = {
@@ -113,10 +112,7 @@ def write_tables(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in zip(files, (to_json(evaluation), to_markdown(evaluation)), strict=True):
-            with tempfile.TemporaryDirectory(dir=folder) as place:
-                whole = Path(place) / file.name
-                whole.write_text(text, encoding="utf-8")
-                os.replace(whole, file)
+            write_whole(file, text.encode())
     except OSError as error:
         raise DataError(
             f"cannot write to {folder} ({error.strerror}); choose a folder that is writable"

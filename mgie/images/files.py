@@ -1,16 +1,13 @@
 """Pictures to files: encoded with their metadata, and written whole or not at all."""
 
-import contextlib
 import io
-import os
-import re
-import uuid
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, PngImagePlugin
 
 from mgie.errors import ImageError
+from mgie.files import write_whole
 from mgie.images.photo import Metadata, reason
 
 _FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -19,7 +16,6 @@ _FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": "4:4:4"}),
     ".webp": ("WEBP", {"quality": 95}),
 }
-_PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial")
 _JPEG_BLOCK = 65_500
 """Bytes that one block of a JPEG's metadata can hold; a longer one is left out."""
 
@@ -48,26 +44,6 @@ def save_image(image: Image.Image, path: str | Path, metadata: Metadata | None =
         raise ImageError(
             f"{path} cannot be written: {reason(error)}; choose another place or name"
         ) from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all; an existing one is replaced.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    partial = path.with_name(f".{uuid.uuid4().hex}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-
-
-def is_partial(path: Path) -> bool:
-    """Returns whether a killed process may have left this file: see `write_whole`."""
-    return _PARTIAL.fullmatch(path.name) is not None
 
 
 def encode_image(image: Image.Image, suffix: str = ".png", metadata: Metadata | None = None) -> bytes:

@@ -75,7 +75,7 @@ def synthesise(
         if objects is not None:
             objects.copy(out / OBJECTS_FOLDER)
         for index in range(count):
-            photograph, edit, made = _visible_edit(sampler, objects, rng, names[index % len(names)])
+            photograph, edit, made = _visible_edit(sampler, rng, names[index % len(names)])
             files = {
                 name: f"images/{index:06d}.{name}.png"
                 for name in ("source", "target", *(() if made.mask is None else ("mask",)))
@@ -106,11 +106,11 @@ def synthesise(
 
 
 def _visible_edit(
-    sampler: EditSampler, objects: Objects | None, rng: np.random.Generator, family: str
+    sampler: EditSampler, rng: np.random.Generator, family: str
 ) -> tuple[Photograph, MadeEdit, Made]:
     for _ in range(_MAX_TRIES):
         photograph, scene, edit = sampler.draw(
-            rng, lambda photograph: open_scene(photograph, photograph.load(), objects), family
+            rng, lambda photograph: open_scene(photograph, photograph.load(), sampler.objects), family
         )
         made = edit.make(scene)
         if edit.check(made, made.target):

@@ -24,6 +24,8 @@ _PLACES = (
     ("at the bottom left", "at the bottom", "at the bottom right"),
 )
 PLACES = (*(place for row in _PLACES for place in row), EVERYWHERE)
+SILENT = frozenset({"place", "others"})
+"""Parameters of which only the expressive instruction speaks."""
 _SCENERY = re.compile(
     r"\b(beach|brook|buildings?|bush|bushes|ceiling|clouds?|curtain|dirt|door|dunes|fence|field|floor|foliage|"
     r"forest|grass|ground|highway|house|lake|mountains?|net|ocean|pass|pavement|plants|railroad|river|road|"
@@ -186,7 +188,7 @@ REGION_TINT = Region(
     weight=4,
     wordings=Wordings(
         words={"colour": TINT.wordings.words["colour"]},
-        silent=frozenset({"place", "others"}),
+        silent=SILENT,
         commands=(
             "[make|turn|paint|colour|color|dye|tint] the {region} {colour}",
             "[change|set|switch] the [colour|color] of the {region} to {colour}",
@@ -230,7 +232,7 @@ REGION_BRIGHTER = Region(
     apply=lambda scene, mask, params: BRIGHTER.apply(scene.pixels, _STRONG),
     shows=_as_whole(BRIGHTER),
     wordings=Wordings(
-        silent=frozenset({"place", "others"}),
+        silent=SILENT,
         commands=(
             "make the {region} [|much|a lot|far] [brighter|lighter]",
             "[brighten|lighten] the {region} [|a lot|strongly|considerably]",
@@ -269,7 +271,7 @@ REGION_DARKER = Region(
     apply=lambda scene, mask, params: DARKER.apply(scene.pixels, _STRONG),
     shows=_as_whole(DARKER),
     wordings=Wordings(
-        silent=frozenset({"place", "others"}),
+        silent=SILENT,
         commands=(
             "make the {region} [|much|a lot|far] [darker|dimmer]",
             "[darken|dim] the {region} [|a lot|strongly|considerably]",
@@ -315,7 +317,7 @@ BACKGROUND_BLUR = Region(
     around=True,
     least_change=0.035,
     wordings=Wordings(
-        silent=frozenset({"region", "place", "others"}),
+        silent=SILENT | {"region"},
         commands=(
             "[blur|soften|defocus|smooth] the background",
             "[blur|soften|defocus] [everything behind|all but|everything but|everything except] the {region}",
@@ -354,7 +356,7 @@ BACKGROUND_GREY = Region(
     least_change=0.03,
     weight=2,
     wordings=Wordings(
-        silent=frozenset({"region", "place", "others"}),
+        silent=SILENT | {"region"},
         commands=(
             "make the background [black and white|grey|gray|colourless|monochrome]",
             "[turn|change] the background [to|into] [black and white|greyscale|grayscale]",

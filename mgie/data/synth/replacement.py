@@ -10,7 +10,7 @@ from mgie.data.photographs import Photograph
 from mgie.data.synth.colour import COLOURS
 from mgie.data.synth.material import GROUNDS, PATTERNS, SKIES, ground, pattern, sky
 from mgie.data.synth.measure import Array, luminance
-from mgie.data.synth.region import PLACES, Region, inside
+from mgie.data.synth.region import PLACES, SILENT, Region, inside
 from mgie.data.synth.scene import Made, Mask, Pixels, Scene
 from mgie.data.synth.wording import Params, Split, Wordings
 
@@ -115,7 +115,7 @@ REGION_SKY = Region(
                 "pink dawn sky": ("pink dawn sky", "pale pink sky", "pink morning sky"),
             }
         },
-        silent=frozenset({"region", "place", "others"}),
+        silent=SILENT | {"region"},
         commands=(
             "[replace|exchange] the sky [with|by] a {sky}",
             "[swap|change|switch] the sky [for|to|into] a {sky}",
@@ -168,7 +168,7 @@ REGION_GROUND = Region(
                 "water": ("water", "blue water", "rippling water", "deep blue water"),
             }
         },
-        silent=frozenset({"place", "others"}),
+        silent=SILENT,
         commands=(
             "[turn|change|convert|transform|make] the {region} into {ground}",
             "[replace|exchange] the {region} [with|by] {ground}",
@@ -216,7 +216,7 @@ REGION_PATTERN = Region(
                 "checks": ("checks", "squares", "check squares"),
             }
         },
-        silent=frozenset({"place", "others"}),
+        silent=SILENT,
         commands=(
             "[give|add to] the {region} {colour} {pattern}",
             "[put|paint|draw|print|sew|place] {colour} {pattern} [on|onto] the {region}",
@@ -259,7 +259,7 @@ REGION_EXCHANGE = Exchange(
     shows=_has_moved,
     wordings=Wordings(
         words={"look": {look: (look, look.replace(" and ", ", ")) for look in (*_ONE, *_TWO)}},
-        silent=frozenset({"place", "others"}),
+        silent=SILENT,
         commands=(
             "[replace|exchange] the {region} [with|by] [something|a version that is] {look}",
             "[swap|exchange|change] the {region} for [something|a version that is] {look}",

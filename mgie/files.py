@@ -1,0 +1,29 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import os
+import re
+import uuid
+from pathlib import Path
+
+_PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all; an existing one is replaced.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    partial = path.with_name(f".{uuid.uuid4().hex}.partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def is_partial(path: Path) -> bool:
+    """Returns whether a killed process may have left this file: see `write_whole`."""
+    return _PARTIAL.fullmatch(path.name) is not None
