@@ -156,6 +156,7 @@ def replaced_folder(folder: Path, *, main: bool = True) -> Iterator[Path]:
             new.mkdir(parents=True)
         yield new
         if main:
+            _let_others_read(new)
             shutil.rmtree(folder, ignore_errors=True)
             new.rename(folder)
     except Exception as error:  # torch and safetensors raise their own kinds for a full disk
@@ -166,6 +167,14 @@ def replaced_folder(folder: Path, *, main: bool = True) -> Iterator[Path]:
         raise CheckpointError(
             f"cannot write {folder}: {reason}; choose a writable place that has room"
         ) from error
+
+
+def _let_others_read(folder: Path) -> None:
+    """Gives all files the rights that the umask gave the folder: safetensors writes for the owner alone."""
+    rights = folder.stat().st_mode & 0o666
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(rights)
 
 
 def _find_built_in(name: str) -> Path:

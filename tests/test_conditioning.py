@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Generator, Tensor
 
 import mgie.models.mgie
+from mgie.cli import main
 from mgie.data.collate import EditCollator
 from mgie.data.dataset import Sample
 from mgie.errors import ConfigError
@@ -114,6 +115,26 @@ def test_a_folder_keeps_its_kind(build: Build, kind: str, tmp_path: Path):
         p(picture(), RED, generator=Generator().manual_seed(0)).images[0] for p in (build(kind), loaded)
     )
     assert first.tobytes() == second.tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_line_tells_what_was_imagined_if_anything_was(
+    build: Build, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    build(kind).save_pretrained(tmp_path / "model")
+    picture().save(tmp_path / "photo.png")
+    command = [
+        "edit",
+        str(tmp_path / "photo.png"),
+        RED,
+        "--model",
+        str(tmp_path / "model"),
+        "--device",
+        "cpu",
+    ]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "saved:" in out and ("imagined:" in out) == (kind != "ip2p")
 
 
 def test_folders_from_before_are_of_mgie(pipeline_folder: Path, tmp_path: Path):

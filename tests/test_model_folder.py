@@ -1,8 +1,12 @@
+import os
+
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from mgie import model_folder
 from mgie.errors import CheckpointError
-from mgie.model_folder import find_model_folder, read_json
+from mgie.model_folder import find_model_folder, read_json, replaced_folder
 
 
 def test_a_folder_is_found(pipeline_folder):
@@ -51,3 +55,14 @@ def test_a_damaged_json_file_is_named(tmp_path, text):
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(CheckpointError, match=r"mgie\.json"):
         read_json(file)
+
+
+def test_a_new_folder_can_be_read_by_all_that_the_umask_lets(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with replaced_folder(tmp_path / "model") as new:
+            (new / "unet").mkdir()
+            save_file({"a": torch.zeros(2)}, new / "unet" / "weights.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model" / "unet" / "weights.safetensors").stat().st_mode & 0o777 == 0o644

@@ -224,7 +224,8 @@ def _report(
     for number, (path, made) in enumerate(zip(request.paths, edits, strict=True)):
         # All results share what was imagined of the photo itself; of an edited picture, each has its own.
         for edit in made if number == 0 else made[1:]:
-            print(f"imagined: {edit.expressive_instruction}")
+            if edit.expressive_instruction:  # InstructPix2Pix imagines nothing
+                print(f"imagined: {edit.expressive_instruction}")
         print(f"saved:    {path} (seed {made[0].seed})")
     if timings:
         parts = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())

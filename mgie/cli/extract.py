@@ -1,7 +1,8 @@
 """`mgie extract`: a model folder from a training snapshot."""
 
+import shutil
 import sys
-import tempfile
+import uuid
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -75,7 +76,10 @@ def extract(
         write(output)
     else:
         check_free(output, "mllm.pt")
-        with tempfile.TemporaryDirectory(dir=output.parent) as folder:
-            write(Path(folder) / "model")
-            convert_back(Path(folder) / "model", output)
+        between = output.with_name(f".{uuid.uuid4().hex}.partial")
+        try:
+            write(between)
+            convert_back(between, output)
+        finally:
+            shutil.rmtree(between, ignore_errors=True)
     print(f"saved: {output}")

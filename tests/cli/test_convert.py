@@ -38,10 +38,11 @@ def test_a_snapshot_is_extracted_with_what_it_lacks(folders, tmp_path, capsys):
     assert main(["extract", str(folders.snapshot), *given, "-o", str(model)]) == 0
     assert "note: 'emb' is not in" in capsys.readouterr().out
     assert main(["verify", str(model)]) == 0
-    back = tmp_path / "back"
+    back = tmp_path / "not yet" / "there"
     assert main(["extract", str(folders.snapshot), *given, "-o", str(back), "--format", "original"]) == 0
     original = torch.load(folders.mgie / "mllm.pt", weights_only=True)
     ours = torch.load(back / "mllm.pt", weights_only=True)
+    assert list(back.parent.iterdir()) == [back]
     assert ours.keys() == original.keys() and all(torch.equal(ours[key], original[key]) for key in ours)
     capsys.readouterr()
     assert main(["extract", str(folders.snapshot), *given[:1], "-o", str(model)]) == 2
