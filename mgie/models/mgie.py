@@ -11,6 +11,7 @@ from mgie.config import Conditioning
 from mgie.diffusion import Draws, denoising_loss, drop_conditions, encode_pair, target_latents
 from mgie.models.edit_head import EditHead
 from mgie.models.mllm import (
+    answer_states_and_loss,
     question_states,
     visual_token_embeds,
     visual_token_positions,
@@ -117,13 +118,7 @@ class MGIE(nn.Module):
 
     def imagine(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Returns the language model's loss (a scalar) and the states of the visual tokens (B, N, D)."""
-        output: Any = self.mllm(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            pixel_values=batch.get("pixel_values"),
-            labels=batch["labels"],
-            output_hidden_states=True,
-        )
+        hidden_states, loss = answer_states_and_loss(self.mllm, batch)
         num = len(self.visual_token_ids)
         positions = visual_token_positions(batch["labels"], self.visual_token_ids[0], num)
-        return output.loss, visual_token_states(output.hidden_states[-1], positions, num)
+        return loss, visual_token_states(hidden_states, positions, num)

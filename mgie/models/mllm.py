@@ -4,14 +4,14 @@ Nothing of LLaVA is overridden: this file builds it, asks it, and knows where in
 tokens stand.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -153,6 +153,30 @@ def visual_token_states(hidden_states: Tensor, positions: Tensor, num: int = NUM
     """
     steps = positions[:, None] + torch.arange(num, device=positions.device)  # (B, N)
     return hidden_states.gather(1, steps[..., None].expand(-1, -1, hidden_states.shape[-1]))
+
+
+def answer_states_and_loss(
+    mllm: LlavaForConditionalGeneration, batch: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Returns the last hidden states (B, L, D), and the mean cross-entropy of the answers' tokens, a scalar.
+
+    Equal to the loss of LLaVA itself, which computes the logits of picture and question too.
+
+    Args:
+        mllm: LLaVA.
+        batch: `input_ids`, `attention_mask` and `labels` (B, L), -100 at all that is no answer; and
+            `pixel_values` (B, 3, S, S) unless the dialogues are about no picture.
+    """
+    output: Any = mllm.model(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        pixel_values=batch.get("pixel_values"),
+    )
+    states = output.last_hidden_state
+    labels = batch["labels"][:, 1:]
+    answered = labels != -100
+    logits = mllm.lm_head(states[:, :-1][answered])
+    return states, nn.functional.cross_entropy(logits.float(), labels[answered])
 
 
 def question_states(

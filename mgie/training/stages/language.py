@@ -1,7 +1,6 @@
 """Stage `language`: language model and projector learn to describe pictures and to word edits."""
 
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 from torch import Generator, Tensor, nn
@@ -12,7 +11,7 @@ from mgie.data.collate import EditCollator
 from mgie.data.dataset import PhotographDataset, RecordDataset, open_dataset
 from mgie.errors import ConfigError
 from mgie.models.loading import load_model, load_processor
-from mgie.models.mllm import build_mllm, build_processor, train_tokenizer
+from mgie.models.mllm import answer_states_and_loss, build_mllm, build_processor, train_tokenizer
 from mgie.training.stages.base import HELD_INDEX, Stage, grid
 
 TOKENIZER_ROWS = 6_000
@@ -28,9 +27,8 @@ class LanguageModelling(nn.Module):
 
     def forward(self, batch: dict[str, Tensor], generator: Generator) -> dict[str, Tensor]:
         """Returns `loss`, the cross-entropy of the answers."""
-        names = ("input_ids", "attention_mask", "pixel_values", "labels")
-        output: Any = self.mllm(**{name: batch[name] for name in names})
-        return {"loss": output.loss}
+        _, loss = answer_states_and_loss(self.mllm, batch)
+        return {"loss": loss}
 
 
 class LanguageStage(Stage):
