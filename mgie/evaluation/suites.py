@@ -15,6 +15,7 @@ from mgie.data.synth import FAMILIES, Made, MadeEdit, Objects, Pixels, as_pictur
 from mgie.data.synth.dataset import OBJECTS_FOLDER
 from mgie.errors import DataError
 from mgie.evaluation.metrics import Metrics
+from mgie.evaluation.sheets import ContactSheets
 from mgie.evaluation.tables import AUTOENCODER, BARE, COPY, MODEL, Case
 from mgie.images import open_image, open_mask, resize, return_to_native
 from mgie.pipeline import MGIEPipeline
@@ -55,6 +56,7 @@ def evaluate(
     batch_size: int = 8,
     seed: int = 0,
     limit: int | None = None,
+    sheets: ContactSheets | None = None,
     progress: Progress | None = None,
 ) -> list[Case]:
     """Returns the figures of each edit record of a dataset; each is edited once.
@@ -66,6 +68,7 @@ def evaluate(
         batch_size: number of edits at one time.
         seed: record i is edited with seed + i, whatever the batch size and the limit.
         limit: take only so many records, the first ones.
+        sheets: is given the pictures of each record.
         progress: see `Progress`; a step is one record.
 
     Raises:
@@ -86,7 +89,10 @@ def evaluate(
             output_type="np",
         )
         for pair, bare, words in zip(pairs, output.images, output.expressive_instructions, strict=True):
-            cases.append(_case(pipeline, pair, bare, words, metrics))
+            case, native = _case(pipeline, pair, bare, words, metrics)
+            cases.append(case)
+            if sheets is not None:
+                sheets.add(case, pair.source, pair.target, as_picture(native))
         if progress is not None:
             progress(len(cases), len(records))
     return cases
@@ -129,8 +135,10 @@ def _open(record: Record, folder: Path, objects: Objects | None) -> _Pair:
     return _Pair(record, source, target, mask, objects)
 
 
-def _case(pipeline: MGIEPipeline, pair: _Pair, bare: Pixels, words: str, metrics: Metrics) -> Case:
-    """Returns the figures of one edit from its bare decoded picture; the way back is the pipeline's."""
+def _case(
+    pipeline: MGIEPipeline, pair: _Pair, bare: Pixels, words: str, metrics: Metrics
+) -> tuple[Case, Pixels]:
+    """Returns the figures of one edit from its bare decoded picture, and that picture after the way back."""
     record, size = pair.record, (bare.shape[1], bare.shape[0])
     small, own = pair.made(size), pair.made()
     before, after = (_autoencoded(pipeline, as_picture(pixels)) for pixels in (small.source, small.target))
@@ -142,7 +150,7 @@ def _case(pipeline: MGIEPipeline, pair: _Pair, bare: Pixels, words: str, metrics
         figures[row] = metrics.measure(edited, made.target, record.expressive or record.instruction)
         if edit is not None:
             figures[row]["success"] = float(edit.check(made, edited))
-    return Case(
+    case = Case(
         id=record.id,
         family=edit.family if edit else "other",
         kind=FAMILIES[edit.family].kind if edit else "other",
@@ -150,3 +158,4 @@ def _case(pipeline: MGIEPipeline, pair: _Pair, bare: Pixels, words: str, metrics
         expressive_instruction=words,
         figures=figures,
     )
+    return case, native

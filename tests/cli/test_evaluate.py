@@ -63,3 +63,18 @@ def test_recorded_rates_are_what_info_says_the_model_can_do(
     assert ("can do" in out or "not yet" in out) and all(name in out for name in families)
     assert main(["eval", str(folder), str(records), "--record", "--suite", "behaviour"]) == 2
     assert "expected table or all" in capsys.readouterr().err
+
+
+def test_contact_sheets_lie_beside_the_tables(
+    pipeline_folder: Path, records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    command = ["eval", str(pipeline_folder), str(records), "--limit", "3", "--device", "cpu", "--sheets"]
+    assert main(command) == 2
+    assert "--sheets needs --output" in capsys.readouterr().err
+    assert main([*command, "-o", str(tmp_path)]) == 0
+    assert sorted(file.name for file in (tmp_path / "sheets").iterdir()) == [
+        "darker.jpg",
+        "grey.jpg",
+        "invert.jpg",
+    ]
+    assert "grey.jpg" in capsys.readouterr().out
