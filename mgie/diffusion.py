@@ -12,6 +12,10 @@ from torch.nn import functional
 
 _LEAST_CHANGE = 0.02
 """Squared change of latents of unit variance; an edit that changes less counts less."""
+_CHANGED = 0.01
+"""Mean squared change of latents of unit variance from which on a place counts as changed."""
+_LEAST_ENTROPY = 0.1
+"""In nats; an edit of nearly nothing or nearly everything counts less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +121,8 @@ def denoising_loss(
 ) -> Tensor:
     """Returns the mean squared error of the UNet's prediction, a scalar (MGIE, equation 4).
 
+    For a UNet that says where it changes the picture, plus `location_loss`.
+
     Args:
         unet: takes noisy latents and source latents side by side, (B, 2c, h, w).
         scheduler: diffusers noise schedule; its `prediction_type` says what the UNet predicts.
@@ -130,16 +136,39 @@ def denoising_loss(
     """
     noise, timesteps = noise.to(latents), timesteps.to(latents.device)
     noisy = scheduler.add_noise(latents, noise, timesteps)
-    prediction = unet(torch.cat([noisy, image_latents], dim=1), timesteps, prompt_embeds).sample
+    output = unet(torch.cat([noisy, image_latents], dim=1), timesteps, prompt_embeds)
+    prediction, changed_logits = output.sample, getattr(output, "changed_logits", None)
     wanted = {
         "epsilon": lambda: noise,
         "v_prediction": lambda: scheduler.get_velocity(latents, noise, timesteps),
         "sample": lambda: latents,
     }[scheduler.config.prediction_type]()
-    if not relative_to_copy:
-        return functional.mse_loss(prediction.float(), wanted.float())
     error, change = (
         (a.float() - b.float()).square().mean(dim=(1, 2, 3))
         for a, b in ((prediction, wanted), (latents, image_latents))
     )
-    return (error / (change + _LEAST_CHANGE)).mean()
+    loss = (error / (change + _LEAST_CHANGE)).mean() if relative_to_copy else error.mean()
+    if changed_logits is not None:
+        loss = loss + location_loss(changed_logits, latents, image_latents)
+    return loss
+
+
+def location_loss(changed_logits: Tensor, latents: Tensor, image_latents: Tensor) -> Tensor:
+    """Returns how badly a UNet knows where an edit changes the picture, a scalar.
+
+    The mean over rows of the cross-entropy in relation to its value for who knows only how much changes, so
+    that a small object counts as much as a large region.
+
+    Args:
+        changed_logits: (B, 1, h, w), see `mgie.models.unet.ChangeUNet2DConditionOutput`.
+        latents: (B, c, h, w) of the target.
+        image_latents: (B, c, h, w) of the source.
+    """
+    difference = (latents.float() - image_latents.float()).square().mean(dim=1, keepdim=True)
+    changed = (difference > _CHANGED).float()
+    share = changed.mean(dim=(1, 2, 3))
+    entropy = torch.special.entr(share) + torch.special.entr(1 - share)
+    cross_entropy = functional.binary_cross_entropy_with_logits(
+        changed_logits.float(), changed, reduction="none"
+    ).mean(dim=(1, 2, 3))
+    return (cross_entropy / (entropy + _LEAST_ENTROPY)).mean()

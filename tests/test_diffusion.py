@@ -8,7 +8,14 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Generator, Tensor, nn
 
-from mgie.diffusion import Draws, denoising_loss, drop_conditions, encode_pair, target_latents
+from mgie.diffusion import (
+    Draws,
+    denoising_loss,
+    drop_conditions,
+    encode_pair,
+    location_loss,
+    target_latents,
+)
 from mgie.models.autoencoder import UnshuffleAutoencoder
 
 
@@ -87,6 +94,39 @@ def test_copying_the_source_costs_the_same_whatever_the_edit_changes():
 
     assert loss(1.0) == pytest.approx(1, abs=0.05) == loss(4.0)
     assert loss(0.01) < 0.02  # nothing but the autoencoder's noise
+
+
+def test_who_knows_where_the_picture_changes_pays_nothing():
+    source = torch.randn(2, 4, 8, 8, generator=Generator().manual_seed(6))
+    for rows in (1, 4):
+        target, changed = source.clone(), torch.full((2, 1, 8, 8), -9.0)
+        target[:, :, :rows] += 0.5
+        changed[:, :, :rows] = 9.0
+        assert location_loss(changed, target, source) < 0.01
+        assert location_loss(-changed, target, source) > 9
+        share = torch.tensor(rows / 8)
+        ignorant = torch.logit(share).expand(2, 1, 8, 8)
+        assert 0.75 < location_loss(ignorant, target, source) < 0.9
+    nothing = location_loss(torch.full((2, 1, 8, 8), -9.0), source + 0.05, source)
+    assert nothing < 0.01  # so little is the autoencoder's noise
+
+
+def test_a_unet_that_says_where_is_taught_where():
+    class Saying(Linear):
+        def __init__(self, logits: Tensor) -> None:
+            super().__init__()
+            self.logits = logits
+
+        def forward(self, sample: Tensor, timesteps: Tensor, context: Tensor) -> SimpleNamespace:
+            output = super().forward(sample, timesteps, context)
+            return SimpleNamespace(sample=output.sample, changed_logits=self.logits)
+
+    latents, image_latents, noise = torch.randn(3, 3, 2, 4, 4, generator=Generator().manual_seed(7))
+    logits = torch.randn(3, 1, 4, 4)
+    rest = latents, image_latents, torch.ones(3, 5, 6), noise, torch.tensor([0, 500, 999])
+    scheduler = DDPMScheduler(prediction_type="sample")
+    both, alone = (denoising_loss(unet, scheduler, *rest) for unet in (Saying(logits), Linear()))
+    torch.testing.assert_close(both - alone, location_loss(logits, latents, image_latents))
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])

@@ -1,6 +1,7 @@
 """The UNet of InstructPix2Pix: diffusers' `UNet2DConditionModel` with source latents on extra channels."""
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,19 +11,33 @@ from torch import Tensor, nn
 
 __all__ = [
     "ChangeUNet2DConditionModel",
+    "ChangeUNet2DConditionOutput",
     "ModelMixin",
     "widen_conv_in",
 ]  # diffusers looks for `ModelMixin` here
 
+_STRETCH = 1.5
+"""The gate is 0 below a probability of one sixth, 1 above five sixths."""
+
+
+@dataclass
+class ChangeUNet2DConditionOutput(UNet2DConditionOutput):
+    """What a `ChangeUNet2DConditionModel` gives."""
+
+    changed_logits: Any = None
+    """(B, 1, h, w), logits of whether the edit changes the picture there."""
+
 
 class ChangeUNet2DConditionModel(UNet2DConditionModel):
-    """A UNet that paints the change of the source: zeros from its last layer leave the picture as it is.
+    """A UNet that paints what changes, and where: outside of that its prediction is the source, exactly.
 
-    At the last timestep of a schedule with zero terminal SNR the velocity is minus the target's latents (Lin
-    et al., 2024); this UNet predicts how it differs from minus the *source's*. A pretrained UNet knows how to
-    keep what an edit does not touch; one trained from nothing would have to learn copying first, and the
-    change of one object would drown in the error of that. For `v_prediction` and latents with a scaling
-    factor of 1.
+    It predicts the target's latents (`prediction_type: sample`) as `source + gate * change`. One more channel
+    of the last layer holds the logits of the gate, which `mgie.diffusion.location_loss` teaches; the gate is
+    their sigmoid, stretched and clipped so that it reaches 0 and 1 (Louizos et al., 2018, equation 11).
+
+    A pretrained UNet knows how to keep what an edit does not touch. One trained from nothing would have to
+    learn copying first, and the change of one object would drown in the error of that. For latents with a
+    scaling factor of 1.
 
     The arguments are those of `UNet2DConditionModel`; `in_channels` is twice `out_channels`.
     """
@@ -30,21 +45,27 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
     @functools.wraps(UNet2DConditionModel.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        old: Any = self.conv_out
+        self.conv_out = nn.Conv2d(old.in_channels, old.out_channels + 1, old.kernel_size, padding=old.padding)
         for parameter in self.conv_out.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, sample: Tensor, *args: Any, return_dict: bool = True, **kwargs: Any) -> Any:
-        """Returns the velocity (B, c, h, w).
+        """Returns the target's latents (B, c, h, w), and with `return_dict` the logits of where it changes.
 
         Args:
             sample: (B, 2c, h, w), noisy latents and source latents.
             args: as of `UNet2DConditionModel.forward`.
-            return_dict: whether as `UNet2DConditionOutput`, otherwise in a tuple.
+            return_dict: whether as `ChangeUNet2DConditionOutput`, otherwise the latents alone in a tuple.
             kwargs: as of `UNet2DConditionModel.forward`.
         """
-        (change,) = super().forward(sample, *args, return_dict=False, **kwargs)
-        velocity = change - sample.chunk(2, dim=1)[1]
-        return UNet2DConditionOutput(sample=velocity) if return_dict else (velocity,)
+        (painted,) = super().forward(sample, *args, return_dict=False, **kwargs)
+        change, logits = painted[:, :-1], painted[:, -1:]
+        gate = (_STRETCH * (logits.sigmoid() - 0.5) + 0.5).clamp(0, 1)
+        latents = sample.chunk(2, dim=1)[1] + gate * change
+        if not return_dict:
+            return (latents,)
+        return ChangeUNet2DConditionOutput(sample=latents, changed_logits=logits)
 
 
 @torch.no_grad()

@@ -53,24 +53,54 @@ def test_a_wide_unet_stays_as_it_is():
     assert widen_conv_in(unet, 8).conv_in is conv_in
 
 
+def taught(unet: UNet2DConditionModel, logit: float) -> UNet2DConditionModel:
+    """Returns a change UNet that paints at random, with one logit of change everywhere."""
+    torch.nn.init.normal_(unet.conv_out.weight)
+    torch.nn.init.zeros_(unet.conv_out.weight[-1])
+    torch.nn.init.constant_(unet.conv_out.bias, logit)
+    return unet
+
+
 @torch.no_grad()
-def test_a_new_change_unet_keeps_the_source_whatever_it_is_told(tmp_path: Path):
+def test_a_new_change_unet_keeps_the_source_whatever_it_is_told():
     scheduler = DPMSolverMultistepScheduler(
-        prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"
+        prediction_type="sample", rescale_betas_zero_snr=True, timestep_spacing="trailing"
     )
     scheduler.set_timesteps(1)
     unet = small_unet(ChangeUNet2DConditionModel)
     noise, source = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
     both, timestep = torch.cat([noise, source], 1), scheduler.timesteps[0]
-    velocity = unet(both, timestep, torch.randn(2, 3, 8)).sample
-    edited = scheduler.step(velocity, timestep, noise, return_dict=False)[0]
+    latents = unet(both, timestep, torch.randn(2, 3, 8)).sample
+    assert torch.equal(latents, source)
+    edited = scheduler.step(latents, timestep, noise, return_dict=False)[0]
     torch.testing.assert_close(edited, source, atol=1e-2, rtol=1e-2)  # diffusers keeps a signal of 2^-12
-    torch.testing.assert_close(unet(both, timestep, torch.randn(2, 3, 8), return_dict=False)[0], velocity)
 
-    torch.nn.init.normal_(unet.conv_out.weight)
+
+@torch.no_grad()
+def test_the_source_stays_exactly_where_nothing_is_to_change():
+    both, context = torch.randn(2, 8, 8, 8), torch.randn(2, 3, 8)
+    source = both[:, 4:]
+    for logit, least in ((-2.0, 0.0), (0.0, 0.1), (2.0, 0.1)):
+        output = taught(small_unet(ChangeUNet2DConditionModel), logit)(both, 10, context)
+        assert output.changed_logits.shape == (2, 1, 8, 8)
+        torch.testing.assert_close(output.changed_logits, torch.full((2, 1, 8, 8), logit))
+        change = (output.sample - source).abs().mean().item()
+        assert change == 0 if least == 0 else change > least
+    unet = taught(small_unet(ChangeUNet2DConditionModel), 9.0)
+    whole = unet(both, 10, context).sample - source
+    torch.nn.init.zeros_(unet.conv_out.bias[-1:])
+    torch.testing.assert_close(unet(both, 10, context).sample - source, whole / 2)
+
+
+@torch.no_grad()
+def test_a_change_unet_is_saved_and_loaded(tmp_path: Path):
+    unet = taught(small_unet(ChangeUNet2DConditionModel), 0.5)
     unet.save_pretrained(tmp_path)
     loaded = ChangeUNet2DConditionModel.from_pretrained(tmp_path)
-    assert isinstance(loaded, ChangeUNet2DConditionModel) and loaded.config["in_channels"] == 8
-    told = [model(both, timestep, torch.ones(2, 3, 8)).sample for model in (unet, loaded)]
-    torch.testing.assert_close(*told)
-    assert (told[0] - velocity).abs().mean() > 0.1
+    assert isinstance(loaded, ChangeUNet2DConditionModel)
+    assert loaded.config["in_channels"] == 8 and loaded.config["out_channels"] == 4
+    both, context = torch.randn(2, 8, 8, 8), torch.randn(2, 3, 8)
+    torch.testing.assert_close(loaded(both, 10, context).sample, unet(both, 10, context).sample)
+    torch.testing.assert_close(
+        loaded(both, 10, context, return_dict=False)[0], unet(both, 10, context).sample
+    )

@@ -158,7 +158,7 @@ def test_settings_reach_the_joint_stage(smoke: Smoke):
     assert stage.module.condition_dropout == 0.1
     assert stage.module.diffusion_weight == 0.25
     assert stage.module.timestep_shift == 2.0
-    assert stage.module.scheduler.config["prediction_type"] == "v_prediction"
+    assert stage.module.scheduler.config["prediction_type"] == "sample"
     assert stage.module.scheduler.config["rescale_betas_zero_snr"] is True
     config = stage.pipeline.config
     assert (config["num_inference_steps"], config["guidance_scale"]) == (2, 2.0)
@@ -193,14 +193,14 @@ def test_a_new_unet_starts_from_the_source_and_a_loaded_one_stays_what_it_is(smo
         assert isinstance(stage, JointStage)
         return stage.pipeline.unet
 
-    velocity = {"prediction_type": "v_prediction"}
-    change = unet(**{"model.scheduler": velocity})
+    latents = {"prediction_type": "sample"}
+    change = unet(**{"model.scheduler": latents})
     assert type(change) is ChangeUNet2DConditionModel and not change.conv_out.weight.any()
     plain = unet(**{"model.scheduler": {"prediction_type": "epsilon"}})
     assert type(plain) is UNet2DConditionModel
     for saved in (change, plain):
         saved.save_pretrained(tmp_path)
-        assert type(unet(**{"model.scheduler": velocity, "model.unet": str(tmp_path)})) is type(saved)
+        assert type(unet(**{"model.scheduler": latents, "model.unet": str(tmp_path)})) is type(saved)
 
 
 @pytest.mark.parametrize("stage", ["autoencoder", "joint"])

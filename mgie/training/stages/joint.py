@@ -140,7 +140,7 @@ def _unet_class(part: Part, scheduler: Any, vae: Any) -> type[UNet2DConditionMod
         own = read_json(Path(part) / "config.json").get("_class_name")
         is_change = own == ChangeUNet2DConditionModel.__name__
     else:
-        is_change = scheduler.config.prediction_type == "v_prediction" and vae.config.scaling_factor == 1
+        is_change = scheduler.config.prediction_type == "sample" and vae.config.scaling_factor == 1
     return ChangeUNet2DConditionModel if is_change else UNet2DConditionModel
 
 
