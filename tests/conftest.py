@@ -1,7 +1,11 @@
 """Fixtures that all tests share: a pipeline of the real classes at toy size, random weights, and pictures."""
 
+import os
 from pathlib import Path
 from typing import Any
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes with a thread for each core would slow each other
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
