@@ -133,6 +133,9 @@ class TrainConfig:
     relative_to_copy: bool = False
     """Whether a row's denoising loss is in relation to that of copying its source: then an edit of a small
     object counts as much as one of all the picture (stage `joint`)."""
+    location_weight: float = 1.0
+    """Weight, within the denoising loss, of knowing where an edit changes the picture, for a UNet that says
+    it (stage `joint`)."""
     teacher: str | None = None
     """Weight file of the EfficientNet-lite0 teacher (stage `vision`)."""
     log_every: int = 10

@@ -118,6 +118,7 @@ def denoising_loss(
     noise: Tensor,
     timesteps: Tensor,
     relative_to_copy: bool = False,
+    location_weight: float = 1.0,
 ) -> Tensor:
     """Returns the mean squared error of the UNet's prediction, a scalar (MGIE, equation 4).
 
@@ -133,6 +134,7 @@ def denoising_loss(
         timesteps: (B,) int64.
         relative_to_copy: whether each row's error is divided by that of leaving the source as it is, so that
             an edit of a small object counts as much as one of all the picture.
+        location_weight: weight of `location_loss`.
     """
     noise, timesteps = noise.to(latents), timesteps.to(latents.device)
     noisy = scheduler.add_noise(latents, noise, timesteps)
@@ -149,7 +151,7 @@ def denoising_loss(
     )
     loss = (error / (change + _LEAST_CHANGE)).mean() if relative_to_copy else error.mean()
     if changed_logits is not None:
-        loss = loss + location_loss(changed_logits, latents, image_latents)
+        loss = loss + location_weight * location_loss(changed_logits, latents, image_latents)
     return loss
 
 

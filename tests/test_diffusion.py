@@ -125,8 +125,10 @@ def test_a_unet_that_says_where_is_taught_where():
     logits = torch.randn(3, 1, 4, 4)
     rest = latents, image_latents, torch.ones(3, 5, 6), noise, torch.tensor([0, 500, 999])
     scheduler = DDPMScheduler(prediction_type="sample")
-    both, alone = (denoising_loss(unet, scheduler, *rest) for unet in (Saying(logits), Linear()))
-    torch.testing.assert_close(both - alone, location_loss(logits, latents, image_latents))
+    both, alone = (
+        denoising_loss(unet, scheduler, *rest, location_weight=3.0) for unet in (Saying(logits), Linear())
+    )
+    torch.testing.assert_close(both - alone, 3 * location_loss(logits, latents, image_latents))
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])

@@ -40,6 +40,7 @@ class MGIE(nn.Module):
         diffusion_weight: weight of the denoising loss, 0.5 in the paper.
         timestep_shift: see `mgie.diffusion.Draws`.
         relative_to_copy: see `mgie.diffusion.denoising_loss`; for latents with a scaling factor of 1.
+        location_weight: see `mgie.diffusion.denoising_loss`.
         conditioning: for "lgie" the batch has no picture for the language model; for "ip2p" it has no answer
             either, and the states of the question's tokens take the place of the visual tokens' in step 1.
     """
@@ -58,6 +59,7 @@ class MGIE(nn.Module):
         diffusion_weight: float = 0.5,
         timestep_shift: float = 1.0,
         relative_to_copy: bool = False,
+        location_weight: float = 1.0,
         conditioning: Conditioning = "mgie",
     ) -> None:
         super().__init__()
@@ -65,7 +67,7 @@ class MGIE(nn.Module):
         self.scheduler, self.visual_token_ids = scheduler, visual_token_ids
         self.draws_per_pair, self.condition_dropout = draws_per_pair, condition_dropout
         self.diffusion_weight, self.timestep_shift = diffusion_weight, timestep_shift
-        self.relative_to_copy = relative_to_copy
+        self.relative_to_copy, self.location_weight = relative_to_copy, location_weight
         self.conditioning: Conditioning = conditioning
 
     def forward(self, batch: dict[str, Tensor], randomness: Generator | Draws) -> dict[str, Tensor]:
@@ -112,6 +114,7 @@ class MGIE(nn.Module):
             draws.noise,
             draws.timesteps,
             self.relative_to_copy,
+            self.location_weight,
         )
         loss = lm_loss + self.diffusion_weight * diffusion_loss
         return {"loss": loss, "lm_loss": lm_loss.detach(), "diffusion_loss": diffusion_loss.detach()}

@@ -16,6 +16,8 @@ __all__ = [
     "widen_conv_in",
 ]  # diffusers looks for `ModelMixin` here
 
+_LAST_TIMESTEP = 999
+"""Of diffusers' noise schedules."""
 _STRETCH = 1.5
 """The gate is 0 below a probability of one sixth, 1 above five sixths."""
 
@@ -35,6 +37,9 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
     of the last layer holds the logits of the gate, which `mgie.diffusion.location_loss` teaches; the gate is
     their sigmoid, stretched and clipped so that it reaches 0 and 1 (Louizos et al., 2018, equation 11).
 
+    The noisy latents come in about as strong as the signal in them, so at the last timestep not at all: there
+    they are noise alone, which would blur all that the first layers see of the source.
+
     A pretrained UNet knows how to keep what an edit does not touch. One trained from nothing would have to
     learn copying first, and the change of one object would drown in the error of that. For latents with a
     scaling factor of 1.
@@ -50,19 +55,25 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         for parameter in self.conv_out.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, sample: Tensor, *args: Any, return_dict: bool = True, **kwargs: Any) -> Any:
+    def forward(
+        self, sample: Tensor, timestep: Tensor | float, *args: Any, return_dict: bool = True, **kwargs: Any
+    ) -> Any:
         """Returns the target's latents (B, c, h, w), and with `return_dict` the logits of where it changes.
 
         Args:
             sample: (B, 2c, h, w), noisy latents and source latents.
+            timestep: (B,) or one for all, from 0 to 999.
             args: as of `UNet2DConditionModel.forward`.
             return_dict: whether as `ChangeUNet2DConditionOutput`, otherwise the latents alone in a tuple.
             kwargs: as of `UNet2DConditionModel.forward`.
         """
-        (painted,) = super().forward(sample, *args, return_dict=False, **kwargs)
+        noisy, source = sample.chunk(2, dim=1)
+        signal = 1 - torch.as_tensor(timestep, device=sample.device).to(sample.dtype) / _LAST_TIMESTEP
+        both = torch.cat([noisy * signal.view(-1, 1, 1, 1), source], dim=1)
+        (painted,) = super().forward(both, timestep, *args, return_dict=False, **kwargs)
         change, logits = painted[:, :-1], painted[:, -1:]
         gate = (_STRETCH * (logits.sigmoid() - 0.5) + 0.5).clamp(0, 1)
-        latents = sample.chunk(2, dim=1)[1] + gate * change
+        latents = source + gate * change
         if not return_dict:
             return (latents,)
         return ChangeUNet2DConditionOutput(sample=latents, changed_logits=logits)

@@ -93,6 +93,20 @@ def test_the_source_stays_exactly_where_nothing_is_to_change():
 
 
 @torch.no_grad()
+def test_noise_is_not_heard_at_the_last_timestep():
+    unet = taught(small_unet(ChangeUNet2DConditionModel), 1.0)
+    source, context = torch.randn(2, 4, 8, 8), torch.randn(2, 3, 8)
+
+    def told(timestep: int | torch.Tensor) -> list[torch.Tensor]:
+        noises = torch.randn(2, 2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+        return [unet(torch.cat([noise, source], 1), timestep, context).sample for noise in noises]
+
+    assert torch.equal(*told(999))
+    first, second = told(torch.tensor([999, 400]))
+    assert torch.equal(first[0], second[0]) and (first[1] - second[1]).abs().mean() > 0.01
+
+
+@torch.no_grad()
 def test_a_change_unet_is_saved_and_loaded(tmp_path: Path):
     unet = taught(small_unet(ChangeUNet2DConditionModel), 0.5)
     unet.save_pretrained(tmp_path)

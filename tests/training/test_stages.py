@@ -151,13 +151,20 @@ def test_joint_resume_is_bitwise(smoke: Smoke, tmp_path: Path):
 
 def test_settings_reach_the_joint_stage(smoke: Smoke):
     stage = build_stage(
-        smoke(draws_per_pair=7, condition_dropout=0.1, diffusion_weight=0.25, timestep_shift=2.0)
+        smoke(
+            draws_per_pair=7,
+            condition_dropout=0.1,
+            diffusion_weight=0.25,
+            timestep_shift=2.0,
+            location_weight=3.0,
+        )
     )
     assert isinstance(stage, JointStage) and isinstance(stage.module, MGIE)
     assert stage.module.draws_per_pair == 7
     assert stage.module.condition_dropout == 0.1
     assert stage.module.diffusion_weight == 0.25
     assert stage.module.timestep_shift == 2.0
+    assert stage.module.location_weight == 3.0
     assert stage.module.scheduler.config["prediction_type"] == "sample"
     assert stage.module.scheduler.config["rescale_betas_zero_snr"] is True
     config = stage.pipeline.config

@@ -71,6 +71,7 @@ def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
         diffusion_weight=config.diffusion_weight,
         timestep_shift=config.timestep_shift,
         relative_to_copy=config.relative_to_copy,
+        location_weight=config.location_weight,
         conditioning=pipeline.config["conditioning"],
     )
     mllm = module.mllm
