@@ -15,7 +15,8 @@ WHOLE = {name: family for name, family in FAMILIES.items() if isinstance(family,
 def variants(name: str) -> list[Params]:
     choices = WHOLE[name].choices
     return [
-        dict(zip(choices, values, strict=True)) for values in itertools.product(*map(set, choices.values()))
+        dict(zip(choices, values, strict=True))
+        for values in itertools.product(*map(dict.fromkeys, choices.values()))
     ]
 
 
