@@ -15,13 +15,18 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    partial = path.with_name(f".{uuid.uuid4().hex}.partial")
+    partial = partial_beside(path)
     try:
         partial.write_bytes(content)
         os.replace(partial, path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def partial_beside(path: Path) -> Path:
+    """Returns where to make what shall become `path`, or serve to make it: a new name in the same folder."""
+    return path.with_name(f".{uuid.uuid4().hex}.partial")
 
 
 def is_partial(path: Path) -> bool:

@@ -123,16 +123,8 @@ def test_the_command_line_tells_what_was_imagined_if_anything_was(
 ):
     build(kind).save_pretrained(tmp_path / "model")
     picture().save(tmp_path / "photo.png")
-    command = [
-        "edit",
-        str(tmp_path / "photo.png"),
-        RED,
-        "--model",
-        str(tmp_path / "model"),
-        "--device",
-        "cpu",
-    ]
-    assert main(command) == 0
+    photo, model = str(tmp_path / "photo.png"), str(tmp_path / "model")
+    assert main(["edit", photo, RED, "--model", model, "--device", "cpu"]) == 0
     out = capsys.readouterr().out
     assert "saved:" in out and ("imagined:" in out) == (kind != "ip2p")
 

@@ -47,10 +47,10 @@ def evaluate(
     from mgie.evaluation.suites import edit_records
     from mgie.model_folder import RATES, find_model_folder, note_provenance
 
-    if record and suite not in ("table", "all"):
+    has_table = suite in ("table", "all")
+    if record and not has_table:
         raise ConfigError(f"--record needs the rates by family; suite is {suite}, expected table or all")
-
-    if sheets and (output is None or suite not in ("table", "all")):
+    if sheets and (output is None or not has_table):
         raise ConfigError("--sheets needs --output, and suite table or all; give them too")
 
     edit_records(data)  # a mistake in the data shows before the model is loaded
@@ -58,7 +58,7 @@ def evaluate(
     pipeline = load_pipeline(model, device, dtype)
     contact = evaluation.ContactSheets() if sheets else None
     cases, findings = [], []
-    if suite in ("table", "all"):
+    if has_table:
         with _bar("editing", "edit") as progress:
             cases = evaluation.evaluate(
                 pipeline,

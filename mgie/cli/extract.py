@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import uuid
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,6 +53,7 @@ def extract(
 
     from mgie.checkpoint.convert import convert_back, convert_snapshot
     from mgie.checkpoint.extract import extract_run
+    from mgie.files import partial_beside
     from mgie.model_folder import check_free
 
     def report(step: str) -> None:
@@ -76,7 +76,7 @@ def extract(
         write(output)
     else:
         check_free(output, "mllm.pt")
-        between = output.with_name(f".{uuid.uuid4().hex}.partial")
+        between = partial_beside(output)
         try:
             write(between)
             convert_back(between, output)
