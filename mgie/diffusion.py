@@ -122,7 +122,8 @@ def denoising_loss(
 ) -> Tensor:
     """Returns the mean squared error of the UNet's prediction, a scalar (MGIE, equation 4).
 
-    For a UNet that says where it changes the picture, plus `location_loss`.
+    A UNet that says where it changes the picture learns what to paint at the places that truly change, and by
+    `location_loss` where these are: apart, so that painting faintly wherever it might be is no way out.
 
     Args:
         unet: takes noisy latents and source latents side by side, (B, 2c, h, w).
@@ -139,7 +140,11 @@ def denoising_loss(
     noise, timesteps = noise.to(latents), timesteps.to(latents.device)
     noisy = scheduler.add_noise(latents, noise, timesteps)
     output = unet(torch.cat([noisy, image_latents], dim=1), timesteps, prompt_embeds)
-    prediction, changed_logits = output.sample, getattr(output, "changed_logits", None)
+    prediction, location = output.sample, torch.zeros(())
+    if hasattr(output, "changed_logits"):
+        changed = changed_places(latents, image_latents)
+        prediction = image_latents + changed * output.change
+        location = location_loss(output.changed_logits, changed)
     wanted = {
         "epsilon": lambda: noise,
         "v_prediction": lambda: scheduler.get_velocity(latents, noise, timesteps),
@@ -150,12 +155,16 @@ def denoising_loss(
         for a, b in ((prediction, wanted), (latents, image_latents))
     )
     loss = (error / (change + _LEAST_CHANGE)).mean() if relative_to_copy else error.mean()
-    if changed_logits is not None:
-        loss = loss + location_weight * location_loss(changed_logits, latents, image_latents)
-    return loss
+    return loss + location_weight * location.to(loss)
 
 
-def location_loss(changed_logits: Tensor, latents: Tensor, image_latents: Tensor) -> Tensor:
+def changed_places(latents: Tensor, image_latents: Tensor) -> Tensor:
+    """Returns where the target (B, c, h, w) is not the source, as 0 and 1 in (B, 1, h, w)."""
+    difference = (latents.float() - image_latents.float()).square().mean(dim=1, keepdim=True)
+    return (difference > _CHANGED).to(latents)
+
+
+def location_loss(changed_logits: Tensor, changed: Tensor) -> Tensor:
     """Returns how badly a UNet knows where an edit changes the picture, a scalar.
 
     The mean over rows of the cross-entropy in relation to its value for who knows only how much changes, so
@@ -163,11 +172,9 @@ def location_loss(changed_logits: Tensor, latents: Tensor, image_latents: Tensor
 
     Args:
         changed_logits: (B, 1, h, w), see `mgie.models.unet.ChangeUNet2DConditionOutput`.
-        latents: (B, c, h, w) of the target.
-        image_latents: (B, c, h, w) of the source.
+        changed: (B, 1, h, w), 0 or 1, as of `changed_places`.
     """
-    difference = (latents.float() - image_latents.float()).square().mean(dim=1, keepdim=True)
-    changed = (difference > _CHANGED).float()
+    changed = changed.float()
     share = changed.mean(dim=(1, 2, 3))
     entropy = torch.special.entr(share) + torch.special.entr(1 - share)
     cross_entropy = functional.binary_cross_entropy_with_logits(

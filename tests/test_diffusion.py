@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from mgie.diffusion import (
     Draws,
+    changed_places,
     denoising_loss,
     drop_conditions,
     encode_pair,
@@ -102,33 +103,39 @@ def test_who_knows_where_the_picture_changes_pays_nothing():
         target, changed = source.clone(), torch.full((2, 1, 8, 8), -9.0)
         target[:, :, :rows] += 0.5
         changed[:, :, :rows] = 9.0
-        assert location_loss(changed, target, source) < 0.01
-        assert location_loss(-changed, target, source) > 9
+        places = changed_places(target, source)
+        assert location_loss(changed, places) < 0.01
+        assert location_loss(-changed, places) > 9
         share = torch.tensor(rows / 8)
         ignorant = torch.logit(share).expand(2, 1, 8, 8)
-        assert 0.75 < location_loss(ignorant, target, source) < 0.9
-    nothing = location_loss(torch.full((2, 1, 8, 8), -9.0), source + 0.05, source)
-    assert nothing < 0.01  # so little is the autoencoder's noise
+        assert 0.75 < location_loss(ignorant, places) < 0.9
+    nothing = changed_places(source + 0.05, source)  # so little is the autoencoder's noise
+    assert nothing.count_nonzero() == 0
+    assert location_loss(torch.full((2, 1, 8, 8), -9.0), nothing) < 0.01
 
 
-def test_a_unet_that_says_where_is_taught_where():
-    class Saying(Linear):
-        def __init__(self, logits: Tensor) -> None:
-            super().__init__()
-            self.logits = logits
-
-        def forward(self, sample: Tensor, timesteps: Tensor, context: Tensor) -> SimpleNamespace:
-            output = super().forward(sample, timesteps, context)
-            return SimpleNamespace(sample=output.sample, changed_logits=self.logits)
-
-    latents, image_latents, noise = torch.randn(3, 3, 2, 4, 4, generator=Generator().manual_seed(7))
-    logits = torch.randn(3, 1, 4, 4)
-    rest = latents, image_latents, torch.ones(3, 5, 6), noise, torch.tensor([0, 500, 999])
+def test_a_unet_that_says_where_learns_apart_what_and_where():
+    source, change, noise = torch.randn(3, 3, 2, 8, 8, generator=Generator().manual_seed(7))
+    change += change.sign()
+    target = source.clone()
+    target[:, :, 2:5] += change[:, :, 2:5]
+    right = torch.full((3, 1, 8, 8), -9.0)
+    right[:, :, 2:5] = 9.0
     scheduler = DDPMScheduler(prediction_type="sample")
-    both, alone = (
-        denoising_loss(unet, scheduler, *rest, location_weight=3.0) for unet in (Saying(logits), Linear())
-    )
-    torch.testing.assert_close(both - alone, 3 * location_loss(logits, latents, image_latents))
+
+    def loss(change: Tensor, changed_logits: Tensor) -> float:
+        def unet(sample: Tensor, *_: Tensor) -> SimpleNamespace:
+            painted = source + changed_logits.sigmoid() * change
+            return SimpleNamespace(sample=painted, change=change, changed_logits=changed_logits)
+
+        rest = torch.ones(3, 5, 6), noise, torch.tensor([0, 500, 999])
+        return denoising_loss(unet, scheduler, target, source, *rest, location_weight=3.0).item()
+
+    where = 3 * location_loss(-right, changed_places(target, source)).item()
+    what = (target - source).square().mean().item()
+    assert loss(change, right) < 0.01  # whatever it would paint elsewhere
+    assert loss(change, -right) == pytest.approx(where)
+    assert loss(0 * change, -right) == pytest.approx(what + where)
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])

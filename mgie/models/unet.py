@@ -26,6 +26,8 @@ _STRETCH = 1.5
 class ChangeUNet2DConditionOutput(UNet2DConditionOutput):
     """What a `ChangeUNet2DConditionModel` gives."""
 
+    change: Any = None
+    """(B, c, h, w), what the edit adds to the source where it changes it."""
     changed_logits: Any = None
     """(B, 1, h, w), logits of whether the edit changes the picture there."""
 
@@ -58,7 +60,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
     def forward(
         self, sample: Tensor, timestep: Tensor | float, *args: Any, return_dict: bool = True, **kwargs: Any
     ) -> Any:
-        """Returns the target's latents (B, c, h, w), and with `return_dict` the logits of where it changes.
+        """Returns the target's latents (B, c, h, w), and with `return_dict` what changes, and where.
 
         Args:
             sample: (B, 2c, h, w), noisy latents and source latents.
@@ -76,7 +78,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         latents = source + gate * change
         if not return_dict:
             return (latents,)
-        return ChangeUNet2DConditionOutput(sample=latents, changed_logits=logits)
+        return ChangeUNet2DConditionOutput(sample=latents, change=change, changed_logits=logits)
 
 
 @torch.no_grad()
