@@ -18,6 +18,8 @@ __all__ = [
 
 _LAST_TIMESTEP = 999
 """Of diffusers' noise schedules."""
+_POSITIONS = 6
+"""Polynomials of second degree in a place's x and y."""
 _STRETCH = 1.5
 """The gate is 0 below a probability of one sixth, 1 above five sixths."""
 
@@ -39,6 +41,11 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
     of the last layer holds the logits of the gate, which `mgie.diffusion.location_loss` teaches; the gate is
     their sigmoid, stretched and clipped so that it reaches 0 and 1 (Louizos et al., 2018, equation 11).
 
+    To change and logits it adds an affine map of each place's own source latents and position, whose
+    coefficients come from the text and the picture as a whole, as in HDRNet (Gharbi et al., 2017). A change
+    of tone or light is nearly such a map in latents too, and convolutions are slow to find it. The first
+    layer gets the position as well, and every residual block the whole text beside the timestep.
+
     The noisy latents come in about as strong as the signal in them, so at the last timestep not at all: there
     they are noise alone, which would blur all that the first layers see of the source.
 
@@ -46,39 +53,70 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
     learn copying first, and the change of one object would drown in the error of that. For latents with a
     scaling factor of 1.
 
-    The arguments are those of `UNet2DConditionModel`; `in_channels` is twice `out_channels`.
+    The arguments are those of `UNet2DConditionModel`; `in_channels` is twice `out_channels`, and
+    `projection_class_embeddings_input_dim` is Q * C of the text.
     """
 
     @functools.wraps(UNet2DConditionModel.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **{"class_embed_type": "projection", **kwargs})
         old: Any = self.conv_out
         self.conv_out = nn.Conv2d(old.in_channels, old.out_channels + 1, old.kernel_size, padding=old.padding)
-        for parameter in self.conv_out.parameters():
+        first: Any = self.conv_in
+        self.conv_in = nn.Conv2d(
+            first.in_channels + _POSITIONS, first.out_channels, first.kernel_size, padding=first.padding
+        )
+        width, channels = self.time_embedding.linear_2.out_features, old.out_channels
+        self.affine = nn.Sequential(
+            nn.Linear(self.config["projection_class_embeddings_input_dim"] + 2 * channels, width),
+            nn.SiLU(),
+            nn.Linear(width, (channels + 1) * (channels + _POSITIONS)),
+        )
+        for parameter in [*self.conv_out.parameters(), *self.affine[-1].parameters()]:
             nn.init.zeros_(parameter)
 
     def forward(
-        self, sample: Tensor, timestep: Tensor | float, *args: Any, return_dict: bool = True, **kwargs: Any
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        encoder_hidden_states: Tensor,
+        *args: Any,
+        return_dict: bool = True,
+        **kwargs: Any,
     ) -> Any:
         """Returns the target's latents (B, c, h, w), and with `return_dict` what changes, and where.
 
         Args:
             sample: (B, 2c, h, w), noisy latents and source latents.
             timestep: (B,) or one for all, from 0 to 999.
+            encoder_hidden_states: (B, Q, C).
             args: as of `UNet2DConditionModel.forward`.
             return_dict: whether as `ChangeUNet2DConditionOutput`, otherwise the latents alone in a tuple.
             kwargs: as of `UNet2DConditionModel.forward`.
         """
         noisy, source = sample.chunk(2, dim=1)
         signal = 1 - torch.as_tensor(timestep, device=sample.device).to(sample.dtype) / _LAST_TIMESTEP
-        both = torch.cat([noisy * signal.view(-1, 1, 1, 1), source], dim=1)
-        (painted,) = super().forward(both, timestep, *args, return_dict=False, **kwargs)
+        places = torch.cat([source, _positions(source)], dim=1)
+        both = torch.cat([noisy * signal.view(-1, 1, 1, 1), places], dim=1)
+        text = encoder_hidden_states.flatten(1)
+        arguments = both, timestep, encoder_hidden_states, text, *args
+        (painted,) = super().forward(*arguments, return_dict=False, **kwargs)
+        whole = torch.cat([text, source.mean((2, 3)), source.std((2, 3))], dim=1)
+        coefficients = self.affine(whole).view(len(source), painted.shape[1], -1)
+        painted = painted + torch.einsum("bof,bfhw->bohw", coefficients, places)
         change, logits = painted[:, :-1], painted[:, -1:]
         gate = (_STRETCH * (logits.sigmoid() - 0.5) + 0.5).clamp(0, 1)
         latents = source + gate * change
         if not return_dict:
             return (latents,)
         return ChangeUNet2DConditionOutput(sample=latents, change=change, changed_logits=logits)
+
+
+def _positions(latents: Tensor) -> Tensor:
+    """Returns where each place of latents (B, c, h, w) is, as polynomials of its x and y in [-1, 1]."""
+    size = latents.shape[2:]
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, n).to(latents) for n in size), indexing="ij")
+    return torch.stack([x, y, x * x, y * y, x * y, torch.ones_like(x)]).expand(len(latents), -1, -1, -1)
 
 
 @torch.no_grad()
@@ -93,7 +131,7 @@ def widen_conv_in(unet: UNet2DConditionModel, in_channels: int) -> UNet2DConditi
         in_channels: the wanted number of input channels, twice the latent channels.
     """
     old: Any = unet.conv_in
-    if old.in_channels == in_channels:
+    if unet.config["in_channels"] == in_channels:
         return unet
     new: Any = nn.Conv2d(
         in_channels, old.out_channels, old.kernel_size, padding=old.padding, dtype=old.weight.dtype

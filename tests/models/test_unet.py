@@ -9,8 +9,9 @@ from mgie.models.unet import ChangeUNet2DConditionModel, widen_conv_in
 
 
 def small_unet(unet_class: type[UNet2DConditionModel] = UNet2DConditionModel) -> UNet2DConditionModel:
+    change = {"in_channels": 8, "projection_class_embeddings_input_dim": 3 * 8}
     return unet_class(
-        in_channels=8 if unet_class is ChangeUNet2DConditionModel else 4,
+        **(change if unet_class is ChangeUNet2DConditionModel else {"in_channels": 4}),
         out_channels=4,
         block_out_channels=(8, 16),
         layers_per_block=1,
@@ -90,6 +91,28 @@ def test_the_source_stays_exactly_where_nothing_is_to_change():
     whole = unet(both, 10, context).sample - source
     torch.nn.init.zeros_(unet.conv_out.bias[-1:])
     torch.testing.assert_close(unet(both, 10, context).sample - source, whole / 2)
+
+
+@torch.no_grad()
+def test_the_text_chooses_an_affine_change_of_each_place():
+    unet = taught(small_unet(ChangeUNet2DConditionModel), 9.0)
+    torch.nn.init.zeros_(unet.conv_out.weight)
+    torch.nn.init.zeros_(unet.conv_out.bias[:-1])
+    (first, _, last), source = unet.affine, torch.randn(2, 4, 8, 6)
+    torch.nn.init.zeros_(first.weight)
+    first.weight[0, 0], first.bias[:1] = 1.0, 0.0  # one hidden unit hears one feature of the text
+    coefficients = torch.zeros(5, 10)
+    coefficients[:4, :4] = -2 * torch.eye(4)
+    coefficients[0, 4], coefficients[1, 9] = 3.0, 5.0
+    last.weight[:, 0] = coefficients.flatten() / torch.nn.functional.silu(torch.tensor(1.0))
+    told = torch.zeros(2, 3, 8)
+    told[1, :, 0] = 1.0
+    kept, inverted = unet(torch.cat([torch.randn_like(source), source], 1), 999, told).sample
+    torch.testing.assert_close(kept, source[0])
+    expected = -source[1]
+    expected[0] += torch.linspace(-3, 3, 6)
+    expected[1] += 5
+    torch.testing.assert_close(inverted, expected)
 
 
 @torch.no_grad()

@@ -115,15 +115,15 @@ def build_pipeline(config: TrainConfig) -> MGIEPipeline:
         scheduler = DPMSolverMultistepScheduler(**model.scheduler)
     if scheduler is None:
         raise ConfigError("model.scheduler is missing; give its arguments, or a model.pipeline that has one")
-    unet = _part(
-        "unet",
-        model.unet,
-        base,
-        _unet_class(model.unet, scheduler, vae),
-        in_channels=2 * channels,
-        out_channels=channels,
-        cross_attention_dim=edit_head.config.context_dim,
-    )
+    unet_class, head = _unet_class(model.unet, scheduler, vae), edit_head.config
+    sizes = {
+        "in_channels": 2 * channels,
+        "out_channels": channels,
+        "cross_attention_dim": head.context_dim,
+    }
+    if unet_class is ChangeUNet2DConditionModel:
+        sizes["projection_class_embeddings_input_dim"] = head.num_queries * head.context_dim
+    unet = _part("unet", model.unet, base, unet_class, **sizes)
     return MGIEPipeline(
         mllm=mllm,
         processor=processor,
