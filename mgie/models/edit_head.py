@@ -8,6 +8,7 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class EditHead(ModelMixin, ConfigMixin):
@@ -21,6 +22,9 @@ class EditHead(ModelMixin, ConfigMixin):
         num_layers: layers of the encoder, and again of the decoder.
         num_heads: attention heads.
         feedforward_dim: width of the feed-forward layers.
+        residual: whether query i starts from visual token i, to which a new transformer adds nothing yet. The
+            UNet then hears the tokens from the first step of training on; by itself, a transformer takes
+            thousands of steps to learn to pass them on.
     """
 
     @register_to_config
@@ -33,6 +37,7 @@ class EditHead(ModelMixin, ConfigMixin):
         num_layers: int = 4,
         num_heads: int = 4,
         feedforward_dim: int = 2048,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         self.llm2hid = nn.Linear(mllm_dim, hidden_dim)
@@ -52,6 +57,10 @@ class EditHead(ModelMixin, ConfigMixin):
             **options,
         )
         self.hid2feat = nn.Linear(hidden_dim, context_dim)
+        if residual:
+            for name, parameter in self.mapper.named_parameters():
+                if "out_proj" in name or "linear2" in name:
+                    nn.init.zeros_(parameter)
 
     def forward(
         self,
@@ -69,6 +78,10 @@ class EditHead(ModelMixin, ConfigMixin):
         """
         encoded = self.llm2hid(visual_token_states + visual_token_embeds)  # (B, N, hidden)
         queries = self.query.expand(encoded.shape[0], -1, -1)  # (B, Q, hidden)
+        if self.config["residual"]:
+            tokens = encoded if attention_mask is None else encoded * attention_mask[..., None]
+            missing = queries.shape[1] - tokens.shape[1]
+            queries = queries + functional.pad(tokens, (0, 0, 0, missing))  # a negative number cuts
         padding = None if attention_mask is None else attention_mask == 0
         mapped = self.mapper(encoded, queries, src_key_padding_mask=padding, memory_key_padding_mask=padding)
         return self.hid2feat(mapped)  # (B, Q, C)

@@ -98,3 +98,21 @@ def test_rows_do_not_see_each_other(head: EditHead):
     states, embeds = torch.randn(3, 8, 12), torch.randn(1, 8, 12)
     alone = torch.cat([head(row[None], embeds) for row in states])
     torch.testing.assert_close(head(states, embeds), alone)
+
+
+@torch.no_grad()
+def test_a_new_residual_head_passes_each_token_on():
+    head = EditHead(
+        mllm_dim=8, hidden_dim=8, context_dim=8, num_queries=4, num_layers=1, num_heads=2, residual=True
+    )
+    states, embeds = torch.randn(1, 3, 8), torch.zeros(1, 3, 8)
+    other = states.clone()
+    other[:, 1] = torch.randn(8)
+    changed = (head(states, embeds) - head(other, embeds)).abs().amax(-1)[0]
+    assert changed[1] > 0.1 and changed[[0, 2, 3]].max() == 0
+    # Of more tokens than queries, as a long instruction has them, the first ones count; padding never does.
+    longer, mask = torch.cat([other, torch.randn(1, 3, 8)], 1), torch.tensor([[1, 0, 1, 0, 0, 0]])
+    padded = head(longer, torch.zeros(1, 6, 8), mask)
+    assert padded.shape == (1, 4, 8)
+    told = torch.cat([states, torch.zeros(1, 1, 8)], 1)
+    torch.testing.assert_close(padded, head(told, torch.zeros(1, 4, 8), mask[:, :4]))
