@@ -140,7 +140,8 @@ def denoising_loss(
     noise, timesteps = noise.to(latents), timesteps.to(latents.device)
     noisy = scheduler.add_noise(latents, noise, timesteps)
     output = unet(torch.cat([noisy, image_latents], dim=1), timesteps, prompt_embeds)
-    prediction, location = output.sample, torch.zeros(())
+    prediction = output.sample
+    location: Tensor | float = 0.0
     if hasattr(output, "changed_logits"):
         changed = changed_places(latents, image_latents)
         prediction = image_latents + changed * output.change
@@ -155,7 +156,7 @@ def denoising_loss(
         for a, b in ((prediction, wanted), (latents, image_latents))
     )
     loss = (error / (change + _LEAST_CHANGE)).mean() if relative_to_copy else error.mean()
-    return loss + location_weight * location.to(loss)
+    return loss + location_weight * location
 
 
 def changed_places(latents: Tensor, image_latents: Tensor) -> Tensor:

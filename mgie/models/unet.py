@@ -80,7 +80,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         sample: Tensor,
         timestep: Tensor | float,
         encoder_hidden_states: Tensor,
-        *args: Any,
+        *,
         return_dict: bool = True,
         **kwargs: Any,
     ) -> Any:
@@ -90,17 +90,17 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
             sample: (B, 2c, h, w), noisy latents and source latents.
             timestep: (B,) or one for all, from 0 to 999.
             encoder_hidden_states: (B, Q, C).
-            args: as of `UNet2DConditionModel.forward`.
             return_dict: whether as `ChangeUNet2DConditionOutput`, otherwise the latents alone in a tuple.
-            kwargs: as of `UNet2DConditionModel.forward`.
+            kwargs: as of `UNet2DConditionModel.forward`, but for `class_labels`, which are the text.
         """
         noisy, source = sample.chunk(2, dim=1)
         signal = 1 - torch.as_tensor(timestep, device=sample.device).to(sample.dtype) / _LAST_TIMESTEP
         places = torch.cat([source, _positions(source)], dim=1)
         both = torch.cat([noisy * signal.view(-1, 1, 1, 1), places], dim=1)
         text = encoder_hidden_states.flatten(1)
-        arguments = both, timestep, encoder_hidden_states, text, *args
-        (painted,) = super().forward(*arguments, return_dict=False, **kwargs)
+        (painted,) = super().forward(
+            both, timestep, encoder_hidden_states, class_labels=text, return_dict=False, **kwargs
+        )
         whole = torch.cat([text, source.mean((2, 3)), source.std((2, 3))], dim=1)
         coefficients = self.affine(whole).view(len(source), painted.shape[1], -1)
         painted = painted + torch.einsum("bof,bfhw->bohw", coefficients, places)
