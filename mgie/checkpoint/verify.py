@@ -294,12 +294,16 @@ def check_widths(models: Mapping[str, Any]) -> list[Finding]:
     config = {part: model.config for part, model in models.items()}
     states = config["mllm"].get_text_config().hidden_size if "mllm" in config else None
     context = config["edit_head"].get("context_dim") if "edit_head" in config else None
+    takes_text = "unet" in config and config["unet"].get("class_embed_type") == "projection"
+    text = context * config["edit_head"].num_queries if context and takes_text else None
     latents = config["vae"].get("latent_channels") if "vae" in config else None
     head = "this edit head is of another model than the language model, which gives states of its own width"
+    other = "this UNet is of another model than the edit head, which has a number of queries of its own"
     narrow = "a text-to-image UNet, not widened for the source picture, or another autoencoder's UNet"
     rules = [
         ("edit_head", "mllm_dim", states, "what the language model gives", head),
         ("unet", "cross_attention_dim", context, "what the edit head gives", None),
+        ("unet", "projection_class_embeddings_input_dim", text, "all that the edit head gives", other),
         ("unet", "in_channels", latents and 2 * latents, "noisy latents and source latents", narrow),
         ("unet", "out_channels", latents, "the autoencoder's latents", "another autoencoder's UNet"),
     ]

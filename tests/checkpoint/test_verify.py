@@ -12,9 +12,17 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from mgie.checkpoint.verify import check_edit, check_picture, check_vocabulary_size, verify_model
+from mgie.checkpoint.verify import (
+    check_edit,
+    check_picture,
+    check_vocabulary_size,
+    check_widths,
+    verify_model,
+)
 from mgie.errors import CheckpointError
+from mgie.models.edit_head import EditHead
 from mgie.models.loading import load_model
+from mgie.models.unet import ChangeUNet2DConditionModel
 from mgie.pipeline import MGIEPipeline
 
 FILES = {
@@ -284,6 +292,29 @@ def test_a_unet_of_another_model_is_recognised(folder, change, config, key, tens
     finding = only(folder, "widths")
     assert (finding.part, finding.names) == ("unet", (key,))
     assert cause in finding.cause
+
+
+@pytest.mark.parametrize(("num_queries", "fits"), [(8, True), (77, False)])
+def test_a_change_unet_takes_all_that_the_edit_head_gives(num_queries: int, fits: bool):
+    unet = ChangeUNet2DConditionModel(
+        in_channels=8,
+        out_channels=4,
+        block_out_channels=(16,),
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+        layers_per_block=1,
+        norm_num_groups=8,
+        cross_attention_dim=16,
+        projection_class_embeddings_input_dim=8 * 16,
+    )
+    head = EditHead(
+        mllm_dim=32, hidden_dim=16, context_dim=16, num_queries=num_queries, num_layers=1, feedforward_dim=16
+    )
+    findings = check_widths({"edit_head": head, "unet": unet})
+    assert [finding.names for finding in findings] == (
+        [] if fits else [("projection_class_embeddings_input_dim",)]
+    )
+    assert fits or "is 128, expected 1232" in findings[0].problem
 
 
 def test_an_edit_head_of_another_model_is_recognised(folder):
