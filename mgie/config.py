@@ -136,6 +136,9 @@ class TrainConfig:
     location_weight: float = 1.0
     """Weight, within the denoising loss, of knowing where an edit changes the picture, for a UNet that says
     it (stage `joint`)."""
+    cached_batches: int = 0
+    """Batches that a frozen language model and the autoencoder read once, and the rest is trained on again
+    and again, from memory; 0 for new ones at every step (stage `joint` with `learning_rates: {mllm: 0}`)."""
     teacher: str | None = None
     """Weight file of the EfficientNet-lite0 teacher (stage `vision`)."""
     log_every: int = 10
@@ -154,6 +157,8 @@ class TrainConfig:
         for name in ("learning_rate", "weight_decay", "max_grad_norm", "diffusion_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a number from 0 on")
+        if self.cached_batches < 0:
+            raise ConfigError(f"cached_batches is {self.cached_batches}; expected 0 or more")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay is {self.ema_decay}; expected 0 or more and less than 1")
         if not 0 <= 3 * self.condition_dropout <= 1:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Generator, Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
@@ -74,21 +75,31 @@ class MGIE(nn.Module):
         """Returns the scalars `loss`, `lm_loss` (0 for "ip2p") and `diffusion_loss`.
 
         Args:
-            batch: as `mgie.data.collate.EditCollator` makes it.
+            batch: as `mgie.data.collate.EditCollator` or, of a language model that is not trained, `encode`
+                makes it; the language model's loss of the latter is 0.
             randomness: CPU generator of everything random in the pass, or the draws themselves.
         """
+        encoded = "visual_token_states" in batch
         embeds = visual_token_embeds(self.mllm, self.visual_token_ids)
+        lm_loss = embeds.new_zeros(())
         if self.conditioning == "ip2p":
             ids, attention_mask = batch["input_ids"], batch["attention_mask"]
             prompt_embeds = self.edit_head(*question_states(self.mllm, ids, attention_mask), attention_mask)
-            lm_loss = prompt_embeds.new_zeros(())
+        elif encoded:
+            prompt_embeds = self.edit_head(batch["visual_token_states"], embeds)
         else:
             lm_loss, states = self.imagine(batch)
             prompt_embeds = self.edit_head(states, embeds)
         null_embeds = self.edit_head(torch.zeros_like(embeds), embeds)
 
         vae: Any = self.vae
-        latent_dist, image_latents = encode_pair(vae, batch["source"], batch["target"])
+        if encoded:
+            latent_dist, image_latents = (
+                DiagonalGaussianDistribution(batch["target_latent_parameters"]),
+                batch["image_latents"],
+            )
+        else:
+            latent_dist, image_latents = encode_pair(vae, batch["source"], batch["target"])
         draws = randomness
         if isinstance(draws, Generator):
             draws = Draws.sample(
@@ -118,6 +129,20 @@ class MGIE(nn.Module):
         )
         loss = lm_loss + self.diffusion_weight * diffusion_loss
         return {"loss": loss, "lm_loss": lm_loss.detach(), "diffusion_loss": diffusion_loss.detach()}
+
+    def encode(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns what language model and autoencoder make of a batch.
+
+        `visual_token_states` (B, N, D), `target_latent_parameters` (B, 2c, h, w), mean and log variance, and
+        `image_latents` (B, c, h, w).
+        """
+        _, states = self.imagine(batch)
+        latent_dist, image_latents = encode_pair(self.vae, batch["source"], batch["target"])
+        return {
+            "visual_token_states": states,
+            "target_latent_parameters": latent_dist.parameters,
+            "image_latents": image_latents,
+        }
 
     def imagine(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Returns the language model's loss (a scalar) and the states of the visual tokens (B, N, D)."""

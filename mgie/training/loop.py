@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 from torch import Generator, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from mgie.config import TrainConfig, dump_config
 from mgie.data.dataset import StepSampler
 from mgie.errors import CheckpointError, TrainingError
 from mgie.images import save_image
 from mgie.model_folder import replaced_folder
+from mgie.training.cache import CachedRows, fill_cache
 from mgie.training.optim import build_optimizer, build_schedule
 from mgie.training.stages import Stage, build_stage
 
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint"
 """Folder of the newest checkpoint inside the run folder."""
+CACHE = "cache"
+"""Folder in it of what the frozen parts make of the data."""
 STEP_FILE = "step.json"
 """File in it that says how many steps are behind it."""
 
@@ -65,8 +69,8 @@ def train(config: TrainConfig, report: Report | None = None) -> Path:
     if accelerator.is_main_process:
         _write(run / "config.yaml", dump_config(config))
 
-    module.train()
     batches = _batches(stage, config, accelerator, start)
+    module.train()
     begun = time.perf_counter()
     for step in range(start, config.max_steps):
         losses = _forward_backward(module, batches, config, accelerator, step)
@@ -131,17 +135,26 @@ def step_generator(seed: int, batch: int, rank: int) -> Generator:
 
 
 def _batches(stage: Stage, config: TrainConfig, accelerator: Accelerator, start: int) -> Iterator[Any]:
-    count = config.gradient_accumulation_steps
-    sampler = StepSampler(
+    sampler = partial(
+        StepSampler,
         [(width, height) for width, height in config.data.sizes],
         config.seed,
         config.batch_size,
-        range(start * count, config.max_steps * count),
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
+    dataset, collate = stage.dataset, stage.collate
+    if config.cached_batches:
+        cache = Path(config.output_dir) / CACHE
+        own = math.ceil(config.cached_batches / accelerator.num_processes)
+        fill_cache(cache, stage, config, sampler(batches=range(own)), accelerator)
+        dataset, collate = CachedRows(cache, config), default_collate
+    count = config.gradient_accumulation_steps
     loader = DataLoader(
-        stage.dataset, batch_sampler=sampler, collate_fn=stage.collate, num_workers=config.data.num_workers
+        dataset,
+        batch_sampler=sampler(batches=range(start * count, config.max_steps * count)),
+        collate_fn=collate,
+        num_workers=config.data.num_workers,
     )
     return iter(loader)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mgie.config import TrainConfig
+from mgie.errors import ConfigError
 
 HELD_INDEX = 2**40
 """Rows from this index on are never reached by training; they are for looking at."""
@@ -26,6 +27,14 @@ class Stage(ABC):
     @abstractmethod
     def __init__(self, config: TrainConfig) -> None:
         """Loads or builds the parts."""
+
+    def encode(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns what the frozen parts make of a batch, which `module` takes in its place.
+
+        Raises:
+            ConfigError: if there is no such thing in this stage.
+        """
+        raise ConfigError("cached_batches: nothing of this stage can be cached; set 0")
 
     def finish(self) -> None:  # noqa: B027 - most stages have nothing to do here
         """Is called once, on the main process, after the last step; may change weights before the save."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
 from PIL import Image
+from torch import Tensor
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from mgie.config import Part, TrainConfig
@@ -33,9 +34,22 @@ class JointStage(Stage):
         self.config = config
         self.pipeline = pipeline = build_pipeline(config)
         pipeline.set_progress_bar_config(disable=True)
-        self.module = build_module(pipeline, config)
+        self.module: MGIE = build_module(pipeline, config)
         self.dataset = open_dataset(config.data, config.seed)
         self.collate = EditCollator(pipeline.processor, pipeline.config["conditioning"])
+
+    def encode(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns what language model and autoencoder make of a batch: see `mgie.models.mgie.MGIE.encode`.
+
+        Raises:
+            ConfigError: if the language model is trained, or nothing but its word embeddings is used.
+        """
+        if any(p.requires_grad for p in self.module.mllm.parameters()) or self.module.conditioning == "ip2p":
+            raise ConfigError(
+                "cached_batches needs a frozen language model: set learning_rates.mllm=0, and a "
+                "model.conditioning other than ip2p, or cached_batches=0"
+            )
+        return self.module.encode(batch)
 
     def save(self, folder: Path) -> None:
         """Writes the whole pipeline and `mgie.json`, which says how it was trained."""
