@@ -63,8 +63,10 @@ def choose(data: Path, count: int) -> list[Choice]:
     first = list(_unlike(sorted(_plain(rows), key=order), folder))
     taken = {file for _, file in first}
     others = [(row["name"], row["file"]) for row in rows if row["file"] not in taken]
-    ranking = first + sorted(others, key=lambda named: _digest(named[0]))
-    choices = [Choice(name, folder / file, _split(name)) for name, file in ranking]
+    ranking: dict[str, str] = {}
+    for name, file in first + sorted(others, key=lambda named: _digest(named[0])):
+        ranking.setdefault(name, file)  # two things of one name cannot be told apart by words
+    choices = [Choice(name, folder / file, _split(name)) for name, file in ranking.items()]
     train, test = ([choice for choice in choices if choice.split == split] for split in ("train", "test"))
     return train[:count] + test[: count // 4]
 

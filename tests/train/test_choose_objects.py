@@ -40,7 +40,7 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with twenty-eight objects; "twin" looks like "fox"."""
+    """A data folder with thirty objects; "twin" looks like "fox", and two are called "owl"."""
     data = tmp_path_factory.mktemp("data")
     for name in ("objects_fluent3d/images", "coco_captions", "instructions"):
         (data / name).mkdir(parents=True)
@@ -59,6 +59,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     enter("twin", "Objects", PLAIN.index("fox"))
     for seed, (name, group) in enumerate(OTHERS.items()):
         enter(name, group, 100 + seed)
+    enter("owl", "Symbols", 200)
     (data / "objects_fluent3d" / "index.json").write_text(json.dumps(rows))
     (data / "coco_captions" / "index.json").write_text(json.dumps([{"captions": ["A dog and a kite."]}]))
     request = json.dumps({"instruction": "Remove the wolf and the fox"})
@@ -84,6 +85,13 @@ def test_all_are_taken_where_so_many_are_wanted_and_held_out_ones_stay_held_out(
     assert everything.keys() == {*PLAIN, *OTHERS, "apple", "green apple", "twin"}
     assert set(everything.values()) == {"train", "test"}
     assert names(data, 8).items() <= everything.items()
+
+
+def test_of_two_things_with_one_name_the_plainer_is_taken(data: Path, tmp_path: Path) -> None:
+    count = chooser.write_objects(data, tmp_path / "objects", 1852)
+    assert len(Objects.read(tmp_path / "objects").files) == count == len(names(data, 1852))
+    owl = next(choice for choice in chooser.choose(data, 1852) if choice.name == "owl")
+    assert owl.file.stem == str(PLAIN.index("owl"))
 
 
 def test_the_folder_reads_back_cut_out_and_small(data: Path, tmp_path: Path) -> None:
