@@ -94,10 +94,8 @@ class MGIE(nn.Module):
 
         vae: Any = self.vae
         if encoded:
-            latent_dist, image_latents = (
-                DiagonalGaussianDistribution(batch["target_latent_parameters"]),
-                batch["image_latents"],
-            )
+            latent_dist = DiagonalGaussianDistribution(batch["target_latent_parameters"])
+            image_latents = batch["image_latents"]
         else:
             latent_dist, image_latents = encode_pair(vae, batch["source"], batch["target"])
         draws = randomness

@@ -10,7 +10,7 @@ import yaml
 from accelerate import Accelerator
 from safetensors.torch import load_file, save
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from mgie.config import TrainConfig
 from mgie.data.dataset import Key, Size
@@ -42,13 +42,15 @@ def fill_cache(
             )
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / _MADE_OF, made_of.encode())
+        lacking = {path: keys for keys in batches if not (path := _file(folder, keys)).exists()}
+        loader = DataLoader(
+            stage.dataset,
+            batch_sampler=list(lacking.values()),
+            collate_fn=stage.collate,
+            num_workers=config.data.num_workers,
+        )
         stage.module.eval()
-        for keys in batches:
-            first, (width, height) = keys[0]
-            path = folder / f"{width}x{height}" / f"{first:012d}.safetensors"
-            if path.exists():
-                continue
-            batch = stage.collate([stage.dataset[key] for key in keys])
+        for path, batch in zip(lacking, loader, strict=True):
             batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
             with torch.no_grad(), accelerator.autocast():
                 encoded = stage.encode(batch)
@@ -87,6 +89,12 @@ class CachedRows(Dataset[dict[str, Tensor]]):
         rows = self.rows[size]
         row = int(np.random.default_rng([self.seed, index]).integers(len(next(iter(rows.values())))))
         return {name: values[row].float() for name, values in rows.items()}
+
+
+def _file(folder: Path, keys: list[Key]) -> Path:
+    """Returns where a batch is kept."""
+    first, (width, height) = keys[0]
+    return folder / f"{width}x{height}" / f"{first:012d}.safetensors"
 
 
 def _made_of(config: TrainConfig) -> str:
