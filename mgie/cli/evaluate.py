@@ -25,6 +25,12 @@ def evaluate(
         Literal["table", "behaviour", "editing", "imagination", "all"],
         typer.Option(help="Distances to targets, behaviour, what comes back, what other words do, or all."),
     ] = "table",
+    expressive: Annotated[
+        bool,
+        typer.Option(
+            "--expressive", help="Paint by the records' expressive instructions, not the model's own."
+        ),
+    ] = False,
     record: Annotated[
         bool, typer.Option("--record", help="Note the rates by family in the model's folder, for mgie info.")
     ] = False,
@@ -50,6 +56,10 @@ def evaluate(
     has_table = suite in ("table", "all")
     if record and not has_table:
         raise ConfigError(f"--record needs the rates by family; suite is {suite}, expected table or all")
+    if expressive and (record or not has_table):
+        raise ConfigError(
+            "--expressive is for suite table or all, and not for --record: the rates are not the model's"
+        )
     if sheets and (output is None or not has_table):
         raise ConfigError("--sheets needs --output, and suite table or all; give them too")
 
@@ -67,6 +77,7 @@ def evaluate(
                 batch_size=batch_size,
                 seed=seed,
                 limit=limit,
+                expressive=expressive,
                 sheets=contact,
                 progress=progress,
             )

@@ -56,6 +56,7 @@ def evaluate(
     batch_size: int = 8,
     seed: int = 0,
     limit: int | None = None,
+    expressive: bool = False,
     sheets: ContactSheets | None = None,
     progress: Progress | None = None,
 ) -> list[Case]:
@@ -68,15 +69,20 @@ def evaluate(
         batch_size: number of edits at one time.
         seed: record i is edited with seed + i, whatever the batch size and the limit.
         limit: take only so many records, the first ones.
+        expressive: whether the records' expressive instructions take the place of the model's own, which
+            shows what is lost by the model's words and what by its painting.
         sheets: is given the pictures of each record.
         progress: see `Progress`; a step is one record.
 
     Raises:
-        MGIEError: if the dataset has no edit records, or one of them cannot be read.
+        MGIEError: if the dataset has no edit records, or one of them cannot be read or lacks the expressive
+            instruction that is asked for.
     """
     metrics = metrics or Metrics()
     records, folder = edit_records(data)[:limit], folder_of(data)
     objects = Objects.read(folder / OBJECTS_FOLDER) if (folder / OBJECTS_FOLDER).is_dir() else None
+    if expressive and (lacking := [record.id for record in records if not record.expressive]):
+        raise DataError(f"record {lacking[0]} of {data} has no expressive instruction; expected one in each")
     cases: list[Case] = []
     for start in range(0, len(records), batch_size):
         pairs = [_open(record, folder, objects) for record in records[start : start + batch_size]]
@@ -84,6 +90,7 @@ def evaluate(
         output: Any = pipeline(
             [pair.source for pair in pairs],
             [pair.record.instruction for pair in pairs],
+            expressive_instruction=[str(pair.record.expressive) for pair in pairs] if expressive else None,
             generator=generators,
             keep_native=False,
             output_type="np",

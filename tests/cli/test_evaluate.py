@@ -63,6 +63,8 @@ def test_recorded_rates_are_what_info_says_the_model_can_do(
     assert ("can do" in out or "not yet" in out) and all(name in out for name in families)
     assert main(["eval", str(folder), str(records), "--record", "--suite", "behaviour"]) == 2
     assert "expected table or all" in capsys.readouterr().err
+    assert main(["eval", str(folder), str(records), "--record", "--expressive"]) == 2
+    assert "not for --record" in capsys.readouterr().err
 
 
 def test_contact_sheets_lie_beside_the_tables(

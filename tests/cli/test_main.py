@@ -15,8 +15,8 @@ OPTIONS = {
     "train": "config overrides debug",
     "convert": "output model llava vision_tower mgie diffusion base to dtype debug",
     "extract": "snapshot output weights dtype layout llava vision_tower diffusion licence data debug",
-    "eval": "model data output limit batch_size seed suite record sheets lpips clip clip_architecture dino "
-    "device dtype json debug",
+    "eval": "model data output limit batch_size seed suite expressive record sheets lpips clip "
+    "clip_architecture dino device dtype json debug",
     "serve": "model host port api_key max_upload_mb max_megapixels max_queue max_batch timeout "
     "upload_timeout safety_checker device dtype debug",
     "data synth": "photographs output count seed families objects vague_rate split requests debug",

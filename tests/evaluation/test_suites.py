@@ -102,3 +102,17 @@ def test_bad_data_is_one_line(pipeline: MGIEPipeline, made_records: Path, tmp_pa
     open_image(made_records / (record.target or "")).resize((20, 20)).save(tmp_path / "small.png")
     with pytest.raises(DataError, match=r"record 000000: .*\(20, 20\) differ; make them equal"):
         evaluate(pipeline, write_records([dataclasses.replace(record, target="small.png")], tmp_path))
+
+
+def test_the_records_own_words_can_be_painted_by(pipeline: MGIEPipeline, made_records: Path, tmp_path: Path):
+    records = read_records(made_records)
+    cases = evaluate(pipeline, made_records, expressive=True, limit=2)
+    assert [case.expressive_instruction for case in cases] == [record.expressive for record in records[:2]]
+    written = evaluate(pipeline, made_records, limit=2)
+    assert cases[0].figures["model"]["l1"] != written[0].figures["model"]["l1"]
+
+    (tmp_path / "made").mkdir()
+    folder = make_records(tmp_path / "made")
+    write_records([dataclasses.replace(record, expressive=None) for record in read_records(folder)], folder)
+    with pytest.raises(DataError, match="record 000000 .* has no expressive instruction"):
+        evaluate(pipeline, folder, expressive=True)
