@@ -65,6 +65,8 @@ class DataConfig:
     """Families of made edits; all of them when not given."""
     vague_rate: float = 0.0
     """Share of the instructions that leave the edit open, so that only the expressive instruction says it."""
+    invented_rate: float = 0.0
+    """Share of the edits that call what they name by an invented name (stage `language`)."""
     split: str = "train"
     """Which rows are used."""
     sizes: list[list[int]] = field(default_factory=lambda: [[128, 128]])
@@ -139,6 +141,8 @@ class TrainConfig:
     cached_batches: int = 0
     """Batches that a frozen language model and the autoencoder read once, and the rest is trained on again
     and again, from memory; 0 for new ones at every step (stage `joint` with `learning_rates: {mllm: 0}`)."""
+    train_vision_tower: bool = False
+    """Whether the vision tower is trained with the language model (stage `language`)."""
     teacher: str | None = None
     """Weight file of the EfficientNet-lite0 teacher (stage `vision`)."""
     log_every: int = 10
@@ -154,11 +158,10 @@ class TrainConfig:
         for name in (*counts, "log_every", "save_every", "sample_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        for name in ("learning_rate", "weight_decay", "max_grad_norm", "diffusion_weight"):
+        numbers = ("learning_rate", "weight_decay", "max_grad_norm", "diffusion_weight", "cached_batches")
+        for name in numbers:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a number from 0 on")
-        if self.cached_batches < 0:
-            raise ConfigError(f"cached_batches is {self.cached_batches}; expected 0 or more")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay is {self.ema_decay}; expected 0 or more and less than 1")
         if not 0 <= 3 * self.condition_dropout <= 1:

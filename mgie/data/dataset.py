@@ -103,6 +103,7 @@ class PhotographDataset(Dataset[Sample]):
             wording_split="train" if config.split == "train" else "test",
             requests=Requests.read(config.requests) if config.requests else None,
             vague_rate=config.vague_rate,
+            invented_rate=config.invented_rate,
             objects=Objects.read(config.objects) if config.objects else None,
         )
         self.described = [p for p in self.photographs if p.names or p.captions]

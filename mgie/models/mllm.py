@@ -85,6 +85,7 @@ def build_mllm(
         vision: arguments of `CLIPVisionConfig`.
         text: arguments of `LlamaConfig`.
     """
+    text = {"tie_word_embeddings": False, **text}
     tokenizer = processor.tokenizer
     special_ids = {
         f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")
@@ -95,6 +96,8 @@ def build_mllm(
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
         vision_feature_layer=-1,
         image_seq_length=(vision["image_size"] // vision["patch_size"]) ** 2,
+        # transformers ties by what stands here, not by what the language model's own configuration says.
+        tie_word_embeddings=text["tie_word_embeddings"],
         **special_ids,
     )
     mllm = LlavaForConditionalGeneration(config)

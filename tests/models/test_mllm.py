@@ -1,5 +1,6 @@
 """Dialogue, visual tokens, and where their states stand."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,9 @@ import torch
 from PIL import Image
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
+from mgie.models.loading import load_model
 from mgie.models.mllm import (
+    build_mllm,
     dialogue_text,
     tokenize_dialogues,
     visual_token_embeds,
@@ -100,6 +103,17 @@ def test_the_picture_takes_as_many_places_as_it_has_patches(
     image_id = mllm.config.image_token_id
     assert (inputs["input_ids"] == image_id).sum() == 4  # 32 pixels in patches of 16
     assert inputs["pixel_values"].shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_words_read_and_said_may_be_one_tensor(tied: bool, processor: LlavaProcessor, tmp_path: Path):
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    text = vision | {"tie_word_embeddings": tied}
+    built = build_mllm(processor, vision | {"image_size": 32, "patch_size": 16}, text)
+    built.save_pretrained(tmp_path)
+    for mllm in (built, load_model(tmp_path, LlavaForConditionalGeneration)):
+        table: Any = mllm.get_input_embeddings()
+        assert (mllm.lm_head.weight is table.weight) == tied
 
 
 @torch.no_grad()

@@ -291,6 +291,17 @@ def test_autoencoder_learns_and_is_normalised(smoke: Smoke, tmp_path: Path):
     assert modes.mean((0, 2, 3)).abs().max() < 0.5
 
 
+def test_the_vision_tower_is_trained_where_the_configuration_says_so(smoke: Smoke):
+    for trained in (True, False):
+        stage: Any = build_stage(smoke(stage="language", train_vision_tower=trained))
+        stage.module(batch_of(stage), step_generator(0, 0, 0))["loss"].backward()
+        tower = dict(stage.mllm.model.vision_tower.named_parameters())
+        assert {name for name, p in tower.items() if p.requires_grad} == {
+            name for name in tower if trained and "post_layernorm" not in name
+        }
+        assert not [name for name, p in tower.items() if p.requires_grad and p.grad is None]
+
+
 def test_language_learns(smoke: Smoke, tmp_path: Path):
     train(smoke(stage="language", max_steps=30, save_every=30, **{"data.describe_rate": 0.5}))
     assert falls(losses(tmp_path / "run"))

@@ -19,7 +19,7 @@ from mgie.data.synth.scene import Made, Pixels, Scene
 from mgie.data.synth.style import STYLE
 from mgie.data.synth.tone import TONE
 from mgie.data.synth.weather import WEATHER
-from mgie.data.synth.wording import Params, Split, pick
+from mgie.data.synth.wording import Params, Split, invented_name, pick
 from mgie.errors import DataError
 
 _ALL = (*TONE, *COLOUR, *WEATHER, *STYLE, *REGION, *REPLACEMENT, *OBJECTS)
@@ -89,6 +89,9 @@ class EditSampler:
         requests: real people's requests, used for a quarter of the instructions.
         vague_rate: share of the instructions that leave the edit open, where a family has such wordings.
         objects: what edits may put on the photographs; without it, families that need it are left out.
+        invented_rate: share of the edits whose words give what they name an invented name, the same in
+            instruction and expressive instruction. A language model that meets the same names again and
+            again learns them by heart; from these it learns to say what the user says.
 
     Raises:
         DataError: if a family is unknown, none of the photographs is for it, or it needs objects.
@@ -100,6 +103,7 @@ class EditSampler:
     requests: Requests | None = None
     vague_rate: float = 0.0
     objects: Objects | None = None
+    invented_rate: float = 0.0
     taken: dict[str, list[Photograph]] = field(init=False, default_factory=dict)
     """By family: the photographs that it takes."""
 
@@ -152,6 +156,7 @@ class EditSampler:
                 wording_split=self.wording_split,
                 requests=self.requests,
                 vague_rate=self.vague_rate,
+                invented_rate=self.invented_rate,
             )
             if edit is not None:
                 return photograph, scene, edit
@@ -177,6 +182,7 @@ def make_edit(
     wording_split: Split = "train",
     requests: Requests | None = None,
     vague_rate: float = 0.0,
+    invented_rate: float = 0.0,
 ) -> MadeEdit | None:
     """Returns an edit of a scene, drawn at random; None where there is nothing in it for the family.
 
@@ -191,10 +197,13 @@ def make_edit(
         instruction = words.vague_instruction(rng, wording_split)
     elif requests is not None and rng.random() < _REAL_SHARE:
         instruction = requests.draw(family.name, params, wording_split, rng)
+    said = params
+    if invented_rate and not vague and rng.random() < invented_rate:
+        said = params | {name: invented_name(rng) for name in family.named if name not in words.silent}
     return MadeEdit(
         family=family.name,
         params=params,
-        instruction=instruction or words.instruction(family.name, params, rng, wording_split),
-        expressive=words.describe(scene.names, params, rng),
+        instruction=instruction or words.instruction(family.name, said, rng, wording_split),
+        expressive=words.describe(scene.names, said, rng),
         vague=vague,
     )

@@ -70,6 +70,9 @@ _BEFORE = (
     "pls",
 )
 _TYPO_MIN_LETTERS = 5
+_ONSETS = (*"bcdfghjklmnprstvwz", "bl", "br", "ch", "cr", "dr", "fl", "gr", "pl", "sh", "st", "th", "tr")
+_NUCLEI = (*"aeiou", "ai", "ea", "ee", "oo", "ou")
+_CODAS = ("", "", *"lmnprstk", "ck", "ng", "rd", "st")
 
 
 def stable_split(text: str) -> Split:
@@ -152,6 +155,15 @@ def templates(
         if fitting:
             found.append((is_command, fitting))
     return tuple(found)
+
+
+def invented_name(rng: np.random.Generator) -> str:
+    """Returns a name that no language has, of one or two words: "belto", "ruvas kim"."""
+    return " ".join(
+        "".join(pick(rng, _ONSETS) + pick(rng, _NUCLEI) for _ in range(rng.integers(1, 4)))
+        + pick(rng, _CODAS)
+        for _ in range(1 + (rng.random() < 0.3))
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,12 +32,13 @@ class LanguageModelling(nn.Module):
 
 
 class LanguageStage(Stage):
-    """Trains `mllm`, its vision tower frozen."""
+    """Trains `mllm`; its vision tower only where the configuration says so."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.dataset = open_dataset(config.data, config.seed)
         self.mllm, self.processor = load_mllm(config, self.dataset)
-        self.mllm.model.vision_tower.requires_grad_(False)
+        tower = self.mllm.model.vision_tower.requires_grad_(config.train_vision_tower)
+        tower.post_layernorm.requires_grad_(False)  # LLaVA takes what comes before it
         self.module = LanguageModelling(self.mllm)
         self.collate = EditCollator(self.processor)
 

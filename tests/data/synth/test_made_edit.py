@@ -12,6 +12,7 @@ from mgie.data.synth import FAMILIES, EditSampler, MadeEdit, Objects, Pixels, Re
 from mgie.data.synth.wording import Split, templates
 from mgie.errors import DataError
 
+COMMON = {"the", "to", "be", "in", "a", "of", "it", "and", "with", "all", "on", "for", "would", "only"}
 NONE: frozenset[str] = frozenset()
 STREET = Photograph(path=Path("street.jpg"), names=("building", "road"))
 
@@ -73,6 +74,21 @@ def test_vague_instructions_come_as_often_as_wanted_and_are_marked() -> None:
     assert all(edit.vague for edit in vague)
     assert not any("black and white" in edit.instruction or " red" in edit.instruction for edit in vague)
     assert any(" red" in edit.expressive for edit in vague)
+
+
+def test_invented_names_are_said_in_instruction_and_expressive_alike(
+    photo: Callable[..., Pixels], objects: Objects
+) -> None:
+    scene, rng = Scene(pixels=photo(0), objects=objects), np.random.default_rng(2)
+    for _ in range(20):
+        edit = make_edit(FAMILIES["object_recolour"], scene, rng, invented_rate=1)
+        assert edit is not None and edit.params["object"] in objects.names("train")
+        assert edit.params["object"] not in edit.expressive.lower().replace(edit.params["other"], "")
+        words = edit.instruction.lower().replace("?", " ").replace(".", " ").replace(",", " ").split()
+        assert any(f" {word} " in f" {edit.expressive.lower()} " for word in words if word not in COMMON)
+        assert edit.params["other"] in edit.expressive  # which the instruction does not name
+    named = {edit.expressive for edit in draws(40, families=("grey",), invented_rate=1)}
+    assert any("building" in text for text in named)  # families that name nothing are left alone
 
 
 def test_vague_wordings_are_held_out_for_all_families_alike() -> None:
