@@ -61,6 +61,8 @@ class DataConfig:
     """File with real people's wordings, used beside the grammar's."""
     objects: str | None = None
     """Folder of objects (`objects.jsonl`) that edits put on photographs; without it no family does."""
+    addable_objects: str | None = None
+    """Folder with those of them that edits may put where there was no such object; all when not given."""
     families: list[str] | None = None
     """Families of made edits; all of them when not given."""
     vague_rate: float = 0.0

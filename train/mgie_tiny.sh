@@ -26,10 +26,11 @@ stage() {  # stage NAME [--set KEY=VALUE ...]
     mgie train "train/configs/tiny_$name.yaml" --set "output_dir=$out/$name" --set "data.photographs=$photographs" "$@" \
         ${all[@]+"${all[@]}"}
 }
-edits=(--set "data.requests=$photographs/requests.jsonl" --set "data.objects=$photographs/objects")
+edits=(--set "data.requests=$photographs/requests.jsonl" --set "data.objects=$photographs/all_objects")
 stage autoencoder
 stage vision --set "teacher=$teacher"
 stage language "${edits[@]}" --set "model.vision_tower=$out/vision/pipeline/vision_tower"
+edits+=(--set "data.addable_objects=$photographs/objects")
 stage joint "${edits[@]}" --set "model.vae=$out/autoencoder/pipeline/vae" --set "model.mllm=$out/language/pipeline"
 # The same again with the language model at rest, so that language model and autoencoder read each row once for many steps of the UNet.
 stage joint "${edits[@]}" --set "output_dir=$out/paint" --set "model={pipeline: $out/joint/pipeline}" \

@@ -2,9 +2,9 @@
 
     python train/prepare_photographs.py DATA OUT [--objects N] [--only objects]
 
-OUT gets `photographs.jsonl`, `images/`, `masks/` and `requests.jsonl`, and `objects/` with what edits put on
-photographs. The layouts are those described in
-DATA/README.md; a photograph is held out ("test") where the MD5 of its path relative to DATA starts with 0,
+OUT gets `photographs.jsonl`, `images/`, `masks/` and `requests.jsonl`; `objects/`, what edits put on
+photographs; and `all_objects/`, all there are, most of which are only edited. The layouts are those described
+in DATA/README.md; a photograph is held out ("test") where the MD5 of its path relative to DATA starts with 0,
 and all of `samples/` is.
 """
 
@@ -35,6 +35,7 @@ QUALITY = 92
 MIN_REGION_SHARE = 0.02
 MAX_NAMES = 5
 OBJECTS = 100
+ALL_OBJECTS = 1852
 
 _STUFF = re.compile(r"-(other|merged|stuff|tile|wood|brick|stone|blind)\b")
 _SCENE_NOISE = re.compile(
@@ -276,7 +277,7 @@ def main() -> None:
         type=int,
         default=OBJECTS,
         metavar="N",
-        help="objects to train on, beside a quarter as many held-out ones; 1852 for all (%(default)s)",
+        help="objects to train on, beside a quarter as many held-out ones (%(default)s)",
     )
     parser.add_argument("--only", choices=("photographs", "objects"), help="write only these")
     arguments = parser.parse_args()
@@ -284,7 +285,8 @@ def main() -> None:
     if arguments.only != "objects":
         write_photographs(data, out)
     if arguments.only != "photographs":
-        print(f"{write_objects(data, out / 'objects', arguments.objects)} objects in {out / 'objects'}")
+        for folder, count in ((out / "objects", arguments.objects), (out / "all_objects", ALL_OBJECTS)):
+            print(f"{write_objects(data, folder, count)} objects in {folder}")
 
 
 if __name__ == "__main__":

@@ -142,6 +142,8 @@ class ObjectEdit(Family):
     """Whether a picture shows the edit inside the mask, which is not empty."""
     combination: tuple[str, ...] = ()
     """Parameters whose combinations are divided into train and test; none: the objects themselves are."""
+    adds: str = ""
+    """The parameter that names what comes where there was no such object; see `Objects.addable`."""
     needs_objects: bool = True
 
     def layouts(self, params: Params) -> tuple[Layout, Layout]:
@@ -162,6 +164,10 @@ class ObjectEdit(Family):
         for _ in range(_MAX_TRIES):
             drawn = rng.choice(len(names), len(self.named), replace=False)
             params = {param: names[i] for param, i in zip(self.named, drawn, strict=True)}
+            if self.adds and scene.objects.addable:
+                params[self.adds] = pick(rng, scene.objects.addable)
+                if len(set(params.values())) < len(params):
+                    continue
             params |= {param: pick(rng, values) for param, values in self.choices.items()}
             if "other" in params and rng.random() >= _OTHER_SHARE:
                 params |= {"other": "", "other_place": ""}
@@ -353,6 +359,7 @@ ADD = ObjectEdit(
     before_and_after=_add,
     lands=_is_the_right_one,
     combination=("object", "place", "scale"),
+    adds="object",
     weight=2,
     wordings=ObjectWordings(
         silent=frozenset(),
@@ -427,6 +434,7 @@ REPLACE = ObjectEdit(
     before_and_after=_replace,
     lands=_is_the_right_one,
     combination=("object", "new"),
+    adds="new",
     weight=2,
     wordings=ObjectWordings(
         words={"place": _AT},

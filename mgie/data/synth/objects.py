@@ -2,7 +2,7 @@
 
 import functools
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -24,15 +24,24 @@ class Objects:
     """Name to file, relative to the folder."""
     splits: dict[str, Split]
     """Name to "train" or "test"."""
+    addable: tuple[str, ...] = ()
+    """Names of those that edits may put where there was no such object; none given = all to train on. The
+    others are there to be edited: a model can learn to move what it sees long before it can paint as much."""
 
     @classmethod
-    def read(cls, folder: str | Path) -> "Objects":
+    def read(cls, folder: str | Path, addable: str | Path | None = None) -> "Objects":
         """Returns the objects of a folder; pictures are opened when they are needed.
 
         A row of `objects.jsonl` has `name` (a noun without article), `image` and `split` ("train" or "test").
 
+        Args:
+            folder: the objects.
+            addable: another folder, of some of the same objects; only those that it has to train on may be
+                put where there was no such object.
+
         Raises:
-            DataError: if the file cannot be read, a row is not as described, or a name comes twice.
+            DataError: if a file cannot be read, a row is not as described, a name comes twice, or the folders
+                have nothing in common.
         """
         folder = Path(folder)
         files: dict[str, str] = {}
@@ -48,7 +57,13 @@ class Objects:
             files[name], splits[name] = image, split
         if not files:
             raise DataError(f"{folder / OBJECTS_FILE} is empty; expected a row for each object")
-        return cls(folder, files, splits)
+        objects = cls(folder, files, splits)
+        if addable is None:
+            return objects
+        names = set(cls.read(addable).names("train"))
+        if not (common := tuple(name for name in objects.names("train") if name in names)):
+            raise DataError(f"{addable} has no object to train on that {folder} has; expected some of them")
+        return replace(objects, addable=common)
 
     def names(self, split: Split) -> tuple[str, ...]:
         """Returns the names of one split, in the file's order."""

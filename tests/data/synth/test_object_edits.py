@@ -1,10 +1,12 @@
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mgie.data.records import write_json_lines
 from mgie.data.synth import Made, Objects, Pixels, Scene
 from mgie.data.synth.layout import PLACES, SCALES, Placed, are_apart, box_of, changed, render
 from mgie.data.synth.object_edits import OBJECTS, ObjectEdit, plural
@@ -252,3 +254,25 @@ def test_the_same_layout_at_every_size(objects: Objects) -> None:
 def test_wrong_layouts_are_refused(wrong: Placed, message: str, objects: Objects) -> None:
     with pytest.raises(DataError, match=message):
         render(np.zeros((32, 32, 3), np.float32), (wrong,), objects)
+
+
+def test_only_addable_objects_come_where_there_was_none(
+    scene: Scene, objects: Objects, tmp_path: Path
+) -> None:
+    few = [
+        {"name": n, "image": "x.png", "split": "test" if n == "egg" else "train"}
+        for n in ("cow", "egg", "dog")
+    ]
+    write_json_lines(few, tmp_path / "objects.jsonl")
+    limited = Objects.read(objects.folder, tmp_path)
+    assert limited.addable == ("cow", "dog") and limited.files == objects.files
+    where = replace(scene, objects=limited)
+    added = {draw(FAMILIES["object_add"], where, seed)["object"] for seed in range(20)}
+    swaps = [draw(FAMILIES["object_replace"], where, seed) for seed in range(30)]
+    removed = {draw(FAMILIES["object_remove"], where, seed)["object"] for seed in range(30)}
+    assert added == {"cow", "dog"} == {params["new"] for params in swaps}
+    assert all(params["new"] not in (params["object"], params["other"]) for params in swaps)
+    assert len({params["object"] for params in swaps}) > 8 and len(removed) > 8
+    write_json_lines([few[1] | {"split": "train"}], tmp_path / "objects.jsonl")
+    with pytest.raises(DataError, match="has no object to train on that .* has"):
+        Objects.read(objects.folder, tmp_path)
