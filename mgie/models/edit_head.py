@@ -24,7 +24,8 @@ class EditHead(ModelMixin, ConfigMixin):
         feedforward_dim: width of the feed-forward layers.
         residual: whether query i starts from visual token i, to which a new transformer adds nothing yet. The
             UNet then hears the tokens from the first step of training on; by itself, a transformer takes
-            thousands of steps to learn to pass them on.
+            thousands of steps to learn to pass them on. Of more tokens than queries, as an instruction may
+            have them, the last ones are taken, whose states have read the others.
     """
 
     @register_to_config
@@ -79,9 +80,26 @@ class EditHead(ModelMixin, ConfigMixin):
         encoded = self.llm2hid(visual_token_states + visual_token_embeds)  # (B, N, hidden)
         queries = self.query.expand(encoded.shape[0], -1, -1)  # (B, Q, hidden)
         if self.config["residual"]:
-            tokens = encoded if attention_mask is None else encoded * attention_mask[..., None]
-            missing = queries.shape[1] - tokens.shape[1]
-            queries = queries + functional.pad(tokens, (0, 0, 0, missing))  # a negative number cuts
+            queries = queries + _last(encoded, attention_mask, queries.shape[1])
         padding = None if attention_mask is None else attention_mask == 0
         mapped = self.mapper(encoded, queries, src_key_padding_mask=padding, memory_key_padding_mask=padding)
         return self.hid2feat(mapped)  # (B, Q, C)
+
+
+def _last(tokens: Tensor, attention_mask: Tensor | None, num: int) -> Tensor:
+    """Returns the last `num` tokens (B, num, hidden) that are no padding; zeros where there are none.
+
+    Args:
+        tokens: (B, N, hidden).
+        attention_mask: (B, N), 0 at padding.
+        num: how many.
+    """
+    tokens = functional.pad(tokens, (0, 0, 0, max(0, num - tokens.shape[1])))
+    if attention_mask is None:
+        return tokens[:, -num:]
+    mask = functional.pad(attention_mask, (0, tokens.shape[1] - attention_mask.shape[1]))  # (B, N or num)
+    steps = torch.arange(tokens.shape[1], device=tokens.device)
+    end = (mask * (steps + 1)).amax(1)  # (B,)
+    taken = (end - num).clamp(min=0)[:, None] + steps[:num]  # (B, num)
+    kept = tokens * mask[..., None]
+    return kept.gather(1, taken[..., None].expand(-1, -1, tokens.shape[-1]))

@@ -110,9 +110,17 @@ def test_a_new_residual_head_passes_each_token_on():
     other[:, 1] = torch.randn(8)
     changed = (head(states, embeds) - head(other, embeds)).abs().amax(-1)[0]
     assert changed[1] > 0.1 and changed[[0, 2, 3]].max() == 0
-    # Of more tokens than queries, as a long instruction has them, the first ones count; padding never does.
-    longer, mask = torch.cat([other, torch.randn(1, 3, 8)], 1), torch.tensor([[1, 0, 1, 0, 0, 0]])
-    padded = head(longer, torch.zeros(1, 6, 8), mask)
-    assert padded.shape == (1, 4, 8)
-    told = torch.cat([states, torch.zeros(1, 1, 8)], 1)
-    torch.testing.assert_close(padded, head(told, torch.zeros(1, 4, 8), mask[:, :4]))
+
+
+@torch.no_grad()
+def test_a_residual_head_takes_the_last_of_many_tokens():
+    head = EditHead(
+        mllm_dim=8, hidden_dim=8, context_dim=8, num_queries=4, num_layers=1, num_heads=2, residual=True
+    )
+    states, embeds = torch.randn(2, 6, 8), torch.zeros(2, 6, 8)
+    mask = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]])
+    padded = head(states, embeds, mask)
+    assert padded.shape == (2, 4, 8)
+    torch.testing.assert_close(padded[:1], head(states[:1, 1:5], embeds[:1, :4]))
+    torch.testing.assert_close(padded[1:], head(states[1:, :3], embeds[1:, :3]))
+    torch.testing.assert_close(head(states, embeds), head(states[:, 2:], embeds[:, 2:]))
