@@ -144,7 +144,7 @@ class TrainConfig:
     """Batches that a frozen language model and the autoencoder read once, and the rest is trained on again
     and again, from memory; 0 for new ones at every step (stage `joint` with `learning_rates: {mllm: 0}`)."""
     train_vision_tower: bool = False
-    """Whether the vision tower is trained with the language model (stage `language`)."""
+    """Whether the vision tower is trained with the language model (stages `language` and `joint`)."""
     teacher: str | None = None
     """Weight file of the EfficientNet-lite0 teacher (stage `vision`)."""
     log_every: int = 10

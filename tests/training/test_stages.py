@@ -291,15 +291,28 @@ def test_autoencoder_learns_and_is_normalised(smoke: Smoke, tmp_path: Path):
     assert modes.mean((0, 2, 3)).abs().max() < 0.5
 
 
-def test_the_vision_tower_is_trained_where_the_configuration_says_so(smoke: Smoke):
+@pytest.mark.parametrize("name", ["language", "joint"])
+def test_the_vision_tower_is_trained_where_the_configuration_says_so(name: str, smoke: Smoke):
     for trained in (True, False):
-        stage: Any = build_stage(smoke(stage="language", train_vision_tower=trained))
+        stage: Any = build_stage(smoke(stage=name, train_vision_tower=trained))
         stage.module(batch_of(stage), step_generator(0, 0, 0))["loss"].backward()
-        tower = dict(stage.mllm.model.vision_tower.named_parameters())
+        tower = dict(stage.module.mllm.model.vision_tower.named_parameters())
         assert {name for name, p in tower.items() if p.requires_grad} == {
             name for name in tower if trained and "post_layernorm" not in name
         }
         assert not [name for name, p in tower.items() if p.requires_grad and p.grad is None]
+
+
+def test_a_language_model_may_learn_without_pictures(smoke: Smoke):
+    stage: Any = build_stage(
+        smoke(**{"stage": "language", "model.conditioning": "lgie", "train_vision_tower": True})
+    )
+    batch = batch_of(stage)
+    assert "pixel_values" not in batch
+    stage.module(batch, step_generator(0, 0, 0))["loss"].backward()
+    trained = {key for key, p in stage.module.named_parameters() if p.requires_grad}
+    assert not [key for key in trained if "vision_tower" in key or "projector" in key]
+    assert not [key for key, p in stage.module.named_parameters() if (key in trained) != (p.grad is not None)]
 
 
 def test_language_learns(smoke: Smoke, tmp_path: Path):

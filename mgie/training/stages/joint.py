@@ -24,7 +24,7 @@ from mgie.models.mllm import visual_token_ids
 from mgie.models.unet import ChangeUNet2DConditionModel, widen_conv_in
 from mgie.pipeline import MGIEPipeline
 from mgie.training.stages.base import HELD_INDEX, Stage, grid
-from mgie.training.stages.language import load_mllm
+from mgie.training.stages.language import freeze_sight, load_mllm
 
 
 class JointStage(Stage):
@@ -72,7 +72,7 @@ class JointStage(Stage):
 
 
 def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
-    """Returns what is trained, of the pipeline's own parts; vision tower and what is not used are frozen."""
+    """Returns what is trained, of the pipeline's own parts; what is not used is frozen."""
     module = MGIE(
         mllm=pipeline.mllm,
         edit_head=pipeline.edit_head,
@@ -89,9 +89,8 @@ def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
         conditioning=pipeline.config["conditioning"],
     )
     mllm = module.mllm
-    mllm.model.vision_tower.requires_grad_(False)
-    if module.conditioning != "mgie":
-        mllm.model.multi_modal_projector.requires_grad_(False)
+    sees = module.conditioning == "mgie"
+    freeze_sight(mllm, tower=not (sees and config.train_vision_tower), projector=not sees)
     if module.conditioning == "ip2p":
         mllm.lm_head.requires_grad_(False)
         mllm.get_input_embeddings().requires_grad_(True)  # they may be the same tensor
