@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -103,7 +104,11 @@ def edit(
         with progress.phase("load", "loading"):
             pipeline = load_pipeline(str(folder), device, dtype)
             checker = None if safety_checker is None else load_safety_checker(safety_checker, pipeline)
-        edits = _run(pipeline, model, request, progress, checker)
+        edits, pictures = _run(pipeline, model, request, progress, checker)
+    if num_images > 1 and len(pictures) == 1:
+        print(
+            "mgie: note: all pictures are alike, the seed decides nothing; try more --steps", file=sys.stderr
+        )
     _report(model, edits, request, progress.seconds, as_json=as_json, timings=timings)
 
 
@@ -156,8 +161,8 @@ def _run(
     request: _Request,
     progress: _Progress,
     safety_checker: "SafetyChecker | None",
-) -> list[list[Edit]]:
-    """Writes a picture for each path, and returns the edits that made each of them."""
+) -> tuple[list[list[Edit]], set[bytes]]:
+    """Writes a picture for each path, and returns the edits that made each of them, and all that differ."""
     from mgie.session import EditSession
 
     steps = request.settings["num_inference_steps"] or pipeline.config["num_inference_steps"]
@@ -170,7 +175,7 @@ def _run(
         return tensors
 
     settings: dict[str, Any] = request.settings | {"callback_on_step_end": on_step_end}
-    first_look, edits = None, []
+    first_look, edits, pictures = None, [], set[bytes]()
     for number, path in enumerate(request.paths):
         session = EditSession(pipeline, request.photo, model, keep_prompts=False)
         for instruction in request.instructions:
@@ -190,8 +195,9 @@ def _run(
         image, metadata = session.result(**request.metadata)
         save_image(image, path, metadata)
         edits.append([turn.edit for turn in session.turns])
+        pictures.add(image.tobytes())
         progress.bar.update()
-    return edits
+    return edits, pictures
 
 
 def _report(

@@ -43,6 +43,13 @@ def test_an_edit_is_saved_beside_the_photograph_and_reported(run, photo):
     assert all(phase in err for phase in ("starting", "loading", "imagining", "denoising", "returning"))
 
 
+def test_pictures_that_are_alike_are_told(run, photo):
+    note = "all pictures are alike"
+    assert note in run(photo, "make it red", "--num-images", 2, "--strength", 0)[2]
+    assert note not in run(photo, "make it red", "--num-images", 2)[2]
+    assert note not in run(photo, "make it red", "--strength", 0)[2]
+
+
 def test_json_is_all_there_is_on_standard_output(run, photo, tmp_path, pipeline_folder):
     outputs = [tmp_path / "red.png", tmp_path / "red-2.png"]
     code, out, _ = run(photo, "make it red", "-o", outputs[0], "--seed", 5, "--num-images", 2, "--json")
