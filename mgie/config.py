@@ -69,6 +69,9 @@ class DataConfig:
     """Share of the instructions that leave the edit open, so that only the expressive instruction says it."""
     invented_rate: float = 0.0
     """Share of the edits that call what they name by an invented name (stage `language`)."""
+    misplaced_rate: float = 0.0
+    """Share of the edits whose expressive instruction says at random what the picture shows, such as where a
+    thing is, so that the UNet looks for itself; for a language model that is not trained with it."""
     split: str = "train"
     """Which rows are used."""
     sizes: list[list[int]] = field(default_factory=lambda: [[128, 128]])

@@ -104,6 +104,7 @@ class PhotographDataset(Dataset[Sample]):
             requests=Requests.read(config.requests) if config.requests else None,
             vague_rate=config.vague_rate,
             invented_rate=config.invented_rate,
+            misplaced_rate=config.misplaced_rate,
             objects=Objects.read(config.objects, config.addable_objects) if config.objects else None,
         )
         self.described = [p for p in self.photographs if p.names or p.captions]

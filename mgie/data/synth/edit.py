@@ -92,6 +92,9 @@ class EditSampler:
         invented_rate: share of the edits whose words give what they name an invented name, the same in
             instruction and expressive instruction. A language model that meets the same names again and
             again learns them by heart; from these it learns to say what the user says.
+        misplaced_rate: share of the edits whose expressive instruction tells at random what the picture
+            shows, such as where a thing is. A language model often errs there, and a UNet that has never met
+            an error trusts the words more than the picture.
 
     Raises:
         DataError: if a family is unknown, none of the photographs is for it, or it needs objects.
@@ -104,6 +107,7 @@ class EditSampler:
     vague_rate: float = 0.0
     objects: Objects | None = None
     invented_rate: float = 0.0
+    misplaced_rate: float = 0.0
     taken: dict[str, list[Photograph]] = field(init=False, default_factory=dict)
     """By family: the photographs that it takes."""
 
@@ -157,6 +161,7 @@ class EditSampler:
                 requests=self.requests,
                 vague_rate=self.vague_rate,
                 invented_rate=self.invented_rate,
+                misplaced_rate=self.misplaced_rate,
             )
             if edit is not None:
                 return photograph, scene, edit
@@ -183,6 +188,7 @@ def make_edit(
     requests: Requests | None = None,
     vague_rate: float = 0.0,
     invented_rate: float = 0.0,
+    misplaced_rate: float = 0.0,
 ) -> MadeEdit | None:
     """Returns an edit of a scene, drawn at random; None where there is nothing in it for the family.
 
@@ -200,10 +206,14 @@ def make_edit(
     said = params
     if invented_rate and not vague and rng.random() < invented_rate:
         said = params | {name: invented_name(rng) for name in family.named if name not in words.silent}
+    imagined = said
+    if misplaced_rate and rng.random() < misplaced_rate:
+        seen = [name for name in words.silent if params.get(name) and name in family.choices]
+        imagined = said | {name: pick(rng, [*filter(None, family.choices[name])]) for name in sorted(seen)}
     return MadeEdit(
         family=family.name,
         params=params,
         instruction=instruction or words.instruction(family.name, said, rng, wording_split),
-        expressive=words.describe(scene.names, said, rng),
+        expressive=words.describe(scene.names, imagined, rng),
         vague=vague,
     )

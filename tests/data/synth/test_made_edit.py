@@ -91,6 +91,22 @@ def test_invented_names_are_said_in_instruction_and_expressive_alike(
     assert any("building" in text for text in named)  # families that name nothing are left alone
 
 
+def test_misplaced_words_err_in_what_the_picture_shows_alone(
+    photo: Callable[..., Pixels], objects: Objects
+) -> None:
+    scene, rng = Scene(pixels=photo(0), objects=objects), np.random.default_rng(3)
+    wrong = 0
+    for _ in range(40):
+        edit = make_edit(FAMILIES["object_move"], scene, rng, misplaced_rate=1)
+        assert edit is not None and edit.params["to"] in edit.expressive  # which the instruction says
+        assert edit.params["object"] in edit.expressive
+        wrong += edit.params["place"] not in edit.expressive.replace(edit.params["to"], "")
+    assert wrong > 25
+    for _ in range(10):
+        added = make_edit(FAMILIES["object_add"], scene, rng, misplaced_rate=1)
+        assert added is not None and added.params["place"] in added.expressive
+
+
 def test_vague_wordings_are_held_out_for_all_families_alike() -> None:
     def vague(split: Split) -> set[str]:
         patterns = [pattern for family in FAMILIES.values() for pattern in family.wordings.vague]
