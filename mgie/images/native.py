@@ -31,6 +31,8 @@ _OUTLINE_REACH = 3
 """Pixels at working size within which an edit is somewhere as strong as it is at its strongest."""
 _OUTLINE = 0.5, 0.75
 """Share of that strength at which the outline begins, and at which all is inside."""
+_SOFTENED = 0.75
+"""Share of the source's detail below which an edit softens what it keeps."""
 _STRIP_PIXELS = 1 << 20
 """Pixels of the original that are in memory as float at one time."""
 
@@ -213,6 +215,10 @@ def _kept_and_new(predicted: Array, edited: Array, noise: float) -> tuple[Array,
     usual = (evidence * sure).sum() / max(evidence.sum(), 1e-6)
     gain = (both + floor * usual) / (old + floor)  # where the source is flat, as elsewhere in the picture
     start = 0.6 - 0.4 * usual  # textures come back imprecise: one place alone needs the clearer evidence
+    # In most places changes of tone leave 0.85 or more of the detail, the slightest blurs at most 0.7 (210
+    # edits by mgie-tiny, and their targets through its autoencoder): what is softer on the whole is blurred.
+    if (evident := evidence > 0.8).any() and np.median((both / old)[evident]) < _SOFTENED:
+        start = _SOFTENED
     kept = _ramp(gain, start, start + 0.3)
 
     rest = np.sqrt(_blur(((edited - predicted) ** 2).mean(-1, keepdims=True), 1.5))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin
+from PIL import Image, ImageCms, ImageFilter, JpegImagePlugin, PngImagePlugin
 
 from mgie.errors import ConfigError, ImageError
 from mgie.images import WorkingSize, open_image, resize, return_to_native, save_image
@@ -300,6 +300,13 @@ class TestReturnToNative:
         result, _ = edit(image, target)
         assert gradient(result) < 0.3 * gradient(unit(image))
         assert psnr(result, target) > 30
+
+    @pytest.mark.parametrize("noise", [0.0, 0.01])
+    def test_a_slight_blur_is_no_change_of_tone(self, noise: float) -> None:
+        image = photo(640, 480)
+        target = unit(image.filter(ImageFilter.GaussianBlur(0.007 * 480)))
+        result, _ = edit(image, target, noise)
+        assert sharpness(result) < (sharpness(unit(image)) + sharpness(target)) / 2
 
     def test_strips_leave_no_seams(self, monkeypatch: pytest.MonkeyPatch) -> None:
         image = photo()
