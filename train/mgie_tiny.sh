@@ -30,11 +30,10 @@ edits=(--set "data.requests=$photographs/requests.jsonl" --set "data.objects=$ph
 stage autoencoder
 stage vision --set "teacher=$teacher"
 stage language "${edits[@]}" --set "model.vision_tower=$out/vision/pipeline/vision_tower"
+stage words "${edits[@]}" --set "model.mllm=$out/language/pipeline"
 edits+=(--set "data.addable_objects=$photographs/objects")
-stage joint "${edits[@]}" --set "model.vae=$out/autoencoder/pipeline/vae" --set "model.mllm=$out/language/pipeline"
-# The same again with the language model at rest, so that language model and autoencoder read each row once for many steps of the UNet.
-stage joint "${edits[@]}" --set "output_dir=$out/paint" --set "model={pipeline: $out/joint/pipeline}" \
-    --set "learning_rates={mllm: 0, edit_head: 1.0e-4}" --set cached_batches=2600 --set max_steps=16000 --set decay_steps=5000
+stage joint "${edits[@]}" --set "model.vae=$out/autoencoder/pipeline/vae" --set "model.mllm=$out/words/pipeline"
+stage paint "${edits[@]}" --set "model.pipeline=$out/joint/pipeline"
 
 mgie extract "$out/paint" -o "$out/mgie-tiny" --dtype float16 \
     --licence "CC-BY-NC-4.0 (some of the photographs are for research only)" \
