@@ -161,8 +161,8 @@ def _run(
     request: _Request,
     progress: _Progress,
     safety_checker: "SafetyChecker | None",
-) -> tuple[list[list[Edit]], set[bytes]]:
-    """Writes a picture for each path, and returns the edits that made each of them, and all that differ."""
+) -> tuple[list[list[Edit]], set[int]]:
+    """Writes a picture for each path, and returns the edits that made each, and the hashes of all."""
     from mgie.session import EditSession
 
     steps = request.settings["num_inference_steps"] or pipeline.config["num_inference_steps"]
@@ -175,7 +175,7 @@ def _run(
         return tensors
 
     settings: dict[str, Any] = request.settings | {"callback_on_step_end": on_step_end}
-    first_look, edits, pictures = None, [], set[bytes]()
+    first_look, edits, pictures = None, [], set[int]()
     for number, path in enumerate(request.paths):
         session = EditSession(pipeline, request.photo, model, keep_prompts=False)
         for instruction in request.instructions:
@@ -195,7 +195,7 @@ def _run(
         image, metadata = session.result(**request.metadata)
         save_image(image, path, metadata)
         edits.append([turn.edit for turn in session.turns])
-        pictures.add(image.tobytes())
+        pictures.add(hash(image.tobytes()))
         progress.bar.update()
     return edits, pictures
 

@@ -85,7 +85,6 @@ def build_mllm(
         vision: arguments of `CLIPVisionConfig`.
         text: arguments of `LlamaConfig`.
     """
-    text = {"tie_word_embeddings": False, **text}
     tokenizer = processor.tokenizer
     special_ids = {
         f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")
@@ -97,7 +96,7 @@ def build_mllm(
         vision_feature_layer=-1,
         image_seq_length=(vision["image_size"] // vision["patch_size"]) ** 2,
         # transformers ties by what stands here, not by what the language model's own configuration says.
-        tie_word_embeddings=text["tie_word_embeddings"],
+        tie_word_embeddings=text.get("tie_word_embeddings", False),
         **special_ids,
     )
     mllm = LlavaForConditionalGeneration(config)

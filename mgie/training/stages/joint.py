@@ -24,7 +24,7 @@ from mgie.models.mllm import visual_token_ids
 from mgie.models.unet import ChangeUNet2DConditionModel, widen_conv_in
 from mgie.pipeline import MGIEPipeline
 from mgie.training.stages.base import HELD_INDEX, Stage, grid
-from mgie.training.stages.language import freeze_sight, load_mllm
+from mgie.training.stages.language import load_mllm, set_sight
 
 
 class JointStage(Stage):
@@ -89,8 +89,7 @@ def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
         conditioning=pipeline.config["conditioning"],
     )
     mllm = module.mllm
-    sees = module.conditioning == "mgie"
-    freeze_sight(mllm, tower=not (sees and config.train_vision_tower), projector=not sees)
+    set_sight(mllm, sees=module.conditioning == "mgie", train_tower=config.train_vision_tower)
     if module.conditioning == "ip2p":
         mllm.lm_head.requires_grad_(False)
         mllm.get_input_embeddings().requires_grad_(True)  # they may be the same tensor

@@ -42,7 +42,7 @@ class LanguageStage(Stage):
         self.dataset = open_dataset(config.data, config.seed)
         self.mllm, self.processor = load_mllm(config, self.dataset)
         sees = config.model.conditioning != "lgie"
-        freeze_sight(self.mllm, tower=not (sees and config.train_vision_tower), projector=not sees)
+        set_sight(self.mllm, sees=sees, train_tower=config.train_vision_tower)
         self.module = LanguageModelling(self.mllm)
         self.collate = EditCollator(self.processor, "mgie" if sees else "lgie")
 
@@ -56,11 +56,11 @@ class LanguageStage(Stage):
         return grid([[self.dataset[HELD_INDEX + i, (128, 128)].picture.resize((128, 128)) for i in range(6)]])
 
 
-def freeze_sight(mllm: LlavaForConditionalGeneration, *, tower: bool, projector: bool) -> None:
-    """Says whether vision tower and projector stay as they are; the rest of the language model is trained."""
-    mllm.model.vision_tower.requires_grad_(not tower)
+def set_sight(mllm: LlavaForConditionalGeneration, *, sees: bool, train_tower: bool) -> None:
+    """Has the projector trained where the language model sees, and then the vision tower too if wanted."""
+    mllm.model.vision_tower.requires_grad_(sees and train_tower)
     mllm.model.vision_tower.post_layernorm.requires_grad_(False)  # LLaVA takes what comes before it
-    mllm.model.multi_modal_projector.requires_grad_(not projector)
+    mllm.model.multi_modal_projector.requires_grad_(sees)
 
 
 def load_mllm(
