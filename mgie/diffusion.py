@@ -12,8 +12,10 @@ from torch.nn import functional
 
 _LEAST_CHANGE = 0.02
 """Squared change of latents of unit variance; an edit that changes less counts less."""
-_CHANGED = 0.01
-"""Mean squared change of latents of unit variance from which on a place counts as changed."""
+_VISIBLE = 16 / 255
+"""Change of pixels in [-1, 1], eight grey levels of a picture, from which on they count as changed."""
+_CLOSED = 9
+"""Pixels; a gap among changed ones that is no wider counts as changed: a blur leaves what is flat."""
 _LEAST_ENTROPY = 0.1
 """In nats; an edit of nearly nothing or nearly everything counts less."""
 
@@ -117,13 +119,14 @@ def denoising_loss(
     prompt_embeds: Tensor,
     noise: Tensor,
     timesteps: Tensor,
+    changed: Tensor,
     relative_to_copy: bool = False,
     location_weight: float = 1.0,
 ) -> Tensor:
     """Returns the mean squared error of the UNet's prediction, a scalar (MGIE, equation 4).
 
-    A UNet that says where it changes the picture learns what to paint at the places that truly change, and by
-    `location_loss` where these are: apart, so that painting faintly wherever it might be is no way out.
+    A UNet that says where it changes the picture learns what to paint where it truly changes, and by
+    `location_loss` where that is: apart, so that painting faintly wherever it might be is no way out.
 
     Args:
         unet: takes noisy latents and source latents side by side, (B, 2c, h, w).
@@ -133,6 +136,8 @@ def denoising_loss(
         prompt_embeds: (B, Q, C), after condition dropout.
         noise: (B, c, h, w) unit normal.
         timesteps: (B,) int64.
+        changed: (B, 1, h, w), how much of each place the edit changes, as of `changed_places`; for a UNet
+            that says where it changes the picture.
         relative_to_copy: whether each row's error is divided by that of leaving the source as it is, so that
             an edit of a small object counts as much as one of all the picture.
         location_weight: weight of `location_loss`.
@@ -143,7 +148,9 @@ def denoising_loss(
     prediction = output.sample
     location: Tensor | float = 0.0
     if hasattr(output, "changed_logits"):
-        changed = changed_places(latents, image_latents)
+        # An outline crosses most places of a small object. There, what comes is mixed with what was there by
+        # their shares of the place, which latents close to linear in the pixels allow: the UNet need not
+        # paint mixtures, but say how much.
         prediction = image_latents + changed * output.change
         location = location_loss(output.changed_logits, changed)
     wanted = {
@@ -159,10 +166,25 @@ def denoising_loss(
     return loss + location_weight * location
 
 
-def changed_places(latents: Tensor, image_latents: Tensor) -> Tensor:
-    """Returns where the target (B, c, h, w) is not the source, as 0 and 1 in (B, 1, h, w)."""
-    difference = (latents.float() - image_latents.float()).square().mean(dim=1, keepdim=True)
-    return (difference > _CHANGED).to(latents)
+@torch.no_grad()
+def changed_places(source: Tensor, target: Tensor, size: tuple[int, int]) -> Tensor:
+    """Returns how much of each place of the latents an edit changes, (B, 1, h, w) in [0, 1].
+
+    Args:
+        source: (B, 3, H, W) in [-1, 1].
+        target: the same after the edit.
+        size: (h, w) of the latents.
+    """
+    visible = ((target - source).abs().amax(dim=1, keepdim=True) > _VISIBLE).float()
+    closed = -_local_maximum(-_local_maximum(visible))
+    return functional.adaptive_avg_pool2d(closed, size)
+
+
+def _local_maximum(x: Tensor) -> Tensor:
+    for kernel in ((1, _CLOSED), (_CLOSED, 1)):
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        x = functional.max_pool2d(x, kernel, stride=1, padding=padding)
+    return x
 
 
 def location_loss(changed_logits: Tensor, changed: Tensor) -> Tensor:
@@ -173,7 +195,7 @@ def location_loss(changed_logits: Tensor, changed: Tensor) -> Tensor:
 
     Args:
         changed_logits: (B, 1, h, w), see `mgie.models.unet.ChangeUNet2DConditionOutput`.
-        changed: (B, 1, h, w), 0 or 1, as of `changed_places`.
+        changed: (B, 1, h, w) in [0, 1], as of `changed_places`.
     """
     changed = changed.float()
     share = changed.mean(dim=(1, 2, 3))

@@ -66,7 +66,8 @@ def test_loss_is_the_formula(prediction_type: Any):
     latents, image_latents, noise = torch.randn(3, 3, 2, 4, 4, generator=generator)
     embeds = torch.randn(3, 5, 6, generator=generator)
     timesteps = torch.tensor([0, 500, 999])
-    loss = denoising_loss(Linear(), scheduler, latents, image_latents, embeds, noise, timesteps)
+    everywhere = torch.ones(3, 1, 4, 4)
+    loss = denoising_loss(Linear(), scheduler, latents, image_latents, embeds, noise, timesteps, everywhere)
 
     alpha = scheduler.alphas_cumprod[timesteps].view(3, 1, 1, 1)
     noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
@@ -91,36 +92,56 @@ def test_copying_the_source_costs_the_same_whatever_the_edit_changes():
 
     def loss(size: float) -> float:
         arguments = source + size * change, source, torch.ones(2, 5, 6), noise, torch.tensor([10, 999])
-        return denoising_loss(Copying(), scheduler, *arguments, relative_to_copy=True).item()
+        everywhere = torch.ones(2, 1, 8, 8)
+        return denoising_loss(Copying(), scheduler, *arguments, everywhere, relative_to_copy=True).item()
 
     assert loss(1.0) == pytest.approx(1, abs=0.05) == loss(4.0)
     assert loss(0.01) < 0.02  # nothing but the autoencoder's noise
 
 
+def test_how_much_of_each_place_changes():
+    source = torch.rand(2, 3, 64, 32, generator=Generator().manual_seed(6)) - 0.5
+    target = source.clone()
+    target[:, 1, :20] += 0.5
+    share = torch.tensor([1, 1, 0.5, 0, 0, 0, 0, 0]).view(1, 1, 8, 1).expand(2, 1, 8, 4)
+    torch.testing.assert_close(changed_places(source, target, (8, 4)), share)
+    target[:, :, 8:16] = source[:, :, 8:16]  # as a blur leaves a flat part between others
+    torch.testing.assert_close(changed_places(source, target, (8, 4)), share)
+    target[:, :, 4:16] = source[:, :, 4:16]
+    assert changed_places(source, target, (8, 4))[0, 0, :, 0].tolist() == [0.5, 0, 0.5, 0, 0, 0, 0, 0]
+    assert changed_places(source, source + 0.05, (8, 4)).count_nonzero() == 0  # nobody sees that
+
+
 def test_who_knows_where_the_picture_changes_pays_nothing():
-    source = torch.randn(2, 4, 8, 8, generator=Generator().manual_seed(6))
     for rows in (1, 4):
-        target, changed = source.clone(), torch.full((2, 1, 8, 8), -9.0)
-        target[:, :, :rows] += 0.5
-        changed[:, :, :rows] = 9.0
-        places = changed_places(target, source)
-        assert location_loss(changed, places) < 0.01
-        assert location_loss(-changed, places) > 9
+        places = torch.zeros(2, 1, 8, 8)
+        places[:, :, :rows] = 1
+        logits = 18 * places - 9
+        assert location_loss(logits, places) < 0.01
+        assert location_loss(-logits, places) > 9
         share = torch.tensor(rows / 8)
         ignorant = torch.logit(share).expand(2, 1, 8, 8)
         assert 0.75 < location_loss(ignorant, places) < 0.9
-    nothing = changed_places(source + 0.05, source)  # so little is the autoencoder's noise
-    assert nothing.count_nonzero() == 0
-    assert location_loss(torch.full((2, 1, 8, 8), -9.0), nothing) < 0.01
+    assert location_loss(torch.full((2, 1, 8, 8), -9.0), torch.zeros(2, 1, 8, 8)) < 0.01
+
+
+def test_a_place_that_changes_in_part_has_that_part_as_its_best_guess():
+    places, logits = torch.full((1, 1, 8, 8), 0.25), torch.zeros(1, 1, 8, 8, requires_grad=True)
+    optimizer = torch.optim.SGD([logits], lr=50.0)
+    for _ in range(200):
+        optimizer.zero_grad()
+        location_loss(logits, places).backward()
+        optimizer.step()
+    torch.testing.assert_close(logits.sigmoid(), places, atol=0.01, rtol=0)
 
 
 def test_a_unet_that_says_where_learns_apart_what_and_where():
     source, change, noise = torch.randn(3, 3, 2, 8, 8, generator=Generator().manual_seed(7))
     change += change.sign()
-    target = source.clone()
-    target[:, :, 2:5] += change[:, :, 2:5]
-    right = torch.full((3, 1, 8, 8), -9.0)
-    right[:, :, 2:5] = 9.0
+    places = torch.zeros(3, 1, 8, 8)
+    places[:, :, 2:5], places[:, :, 5] = 1, 0.5  # an outline, with the change in half of each place
+    target = source + places * change
+    right = torch.logit(places, eps=1e-4)
     scheduler = DDPMScheduler(prediction_type="sample")
 
     def loss(change: Tensor, changed_logits: Tensor) -> float:
@@ -128,13 +149,13 @@ def test_a_unet_that_says_where_learns_apart_what_and_where():
             painted = source + changed_logits.sigmoid() * change
             return SimpleNamespace(sample=painted, change=change, changed_logits=changed_logits)
 
-        rest = torch.ones(3, 5, 6), noise, torch.tensor([0, 500, 999])
+        rest = torch.ones(3, 5, 6), noise, torch.tensor([0, 500, 999]), places
         return denoising_loss(unet, scheduler, target, source, *rest, location_weight=3.0).item()
 
-    where = 3 * location_loss(-right, changed_places(target, source)).item()
+    least, where = (3 * location_loss(logits, places).item() for logits in (right, -right))
     what = (target - source).square().mean().item()
-    assert loss(change, right) < 0.01  # whatever it would paint elsewhere
-    assert loss(change, -right) == pytest.approx(where)
+    assert loss(change, right) == pytest.approx(least)  # whatever it would paint elsewhere
+    assert loss(change, -right) == pytest.approx(where) and where > 10 * least
     assert loss(0 * change, -right) == pytest.approx(what + where)
 
 

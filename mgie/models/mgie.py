@@ -9,7 +9,14 @@ from torch import Generator, Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
 from mgie.config import Conditioning
-from mgie.diffusion import Draws, denoising_loss, drop_conditions, encode_pair, target_latents
+from mgie.diffusion import (
+    Draws,
+    changed_places,
+    denoising_loss,
+    drop_conditions,
+    encode_pair,
+    target_latents,
+)
 from mgie.models.edit_head import EditHead
 from mgie.models.mllm import (
     answer_states_and_loss,
@@ -95,9 +102,9 @@ class MGIE(nn.Module):
         vae: Any = self.vae
         if encoded:
             latent_dist = DiagonalGaussianDistribution(batch["target_latent_parameters"])
-            image_latents = batch["image_latents"]
+            image_latents, changed = batch["image_latents"], batch["changed"]
         else:
-            latent_dist, image_latents = encode_pair(vae, batch["source"], batch["target"])
+            latent_dist, image_latents, changed = self._encode_pair(batch)
         draws = randomness
         if isinstance(draws, Generator):
             draws = Draws.sample(
@@ -108,12 +115,15 @@ class MGIE(nn.Module):
                 timestep_shift=self.timestep_shift,
             )
         latents = target_latents(latent_dist, vae.config.scaling_factor, draws.latent_noise)
-        prompt_embeds, latents, image_latents = (
-            x.repeat_interleave(self.draws_per_pair, 0) for x in (prompt_embeds, latents, image_latents)
+        prompt_embeds, latents, image_latents, changed = (
+            x.repeat_interleave(self.draws_per_pair, 0)
+            for x in (prompt_embeds, latents, image_latents, changed)
         )
         prompt_embeds, image_latents = drop_conditions(
             prompt_embeds, null_embeds, image_latents, draws.condition_dropout, self.condition_dropout
         )
+        without_source = (image_latents == 0).all(dim=1, keepdim=True)
+        changed = changed.masked_fill(without_source, 1)
         diffusion_loss = denoising_loss(
             self.unet,
             self.scheduler,
@@ -122,6 +132,7 @@ class MGIE(nn.Module):
             prompt_embeds,
             draws.noise,
             draws.timesteps,
+            changed,
             self.relative_to_copy,
             self.location_weight,
         )
@@ -131,15 +142,16 @@ class MGIE(nn.Module):
     def encode(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns what language model and autoencoder make of a batch.
 
-        `visual_token_states` (B, N, D), `target_latent_parameters` (B, 2c, h, w), mean and log variance, and
-        `image_latents` (B, c, h, w).
+        `visual_token_states` (B, N, D), `target_latent_parameters` (B, 2c, h, w), mean and log variance,
+        `image_latents` (B, c, h, w), and `changed` (B, 1, h, w), see `mgie.diffusion.changed_places`.
         """
         _, states = self.imagine(batch)
-        latent_dist, image_latents = encode_pair(self.vae, batch["source"], batch["target"])
+        latent_dist, image_latents, changed = self._encode_pair(batch)
         return {
             "visual_token_states": states,
             "target_latent_parameters": latent_dist.parameters,
             "image_latents": image_latents,
+            "changed": changed,
         }
 
     def imagine(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -148,3 +160,10 @@ class MGIE(nn.Module):
         num = len(self.visual_token_ids)
         positions = visual_token_positions(batch["labels"], self.visual_token_ids[0], num)
         return loss, visual_token_states(hidden_states, positions, num)
+
+    def _encode_pair(self, batch: dict[str, Tensor]) -> tuple[DiagonalGaussianDistribution, Tensor, Tensor]:
+        """Returns what `encode_pair` does, and where the target differs from the source."""
+        source, target = batch["source"], batch["target"]
+        latent_dist, image_latents = encode_pair(self.vae, source, target)
+        height, width = image_latents.shape[2:]
+        return latent_dist, image_latents, changed_places(source, target, (height, width))

@@ -29,17 +29,18 @@ class ChangeUNet2DConditionOutput(UNet2DConditionOutput):
     """What a `ChangeUNet2DConditionModel` gives."""
 
     change: Any = None
-    """(B, c, h, w), what the edit adds to the source where it changes it."""
+    """(B, c, h, w), what the edit adds to the source where it changes all of the place."""
     changed_logits: Any = None
-    """(B, 1, h, w), logits of whether the edit changes the picture there."""
+    """(B, 1, h, w), logits of how much of each place the edit changes."""
 
 
 class ChangeUNet2DConditionModel(UNet2DConditionModel):
     """A UNet that paints what changes, and where: outside of that its prediction is the source, exactly.
 
-    It predicts the target's latents (`prediction_type: sample`) as `source + gate * change`. One more channel
-    of the last layer holds the logits of the gate, which `mgie.diffusion.location_loss` teaches; the gate is
-    their sigmoid, stretched and clipped so that it reaches 0 and 1 (Louizos et al., 2018, equation 11).
+    It predicts the target's latents (`prediction_type: sample`) as `source + gate * change`: where an outline
+    crosses a place, its share of the change, as in compositing. One more channel of the last layer holds the
+    logits of the gate, which `mgie.diffusion.location_loss` teaches; the gate is their sigmoid, stretched and
+    clipped so that it reaches 0 and 1 (Louizos et al., 2018, equation 11).
 
     To change and logits it adds an affine map of each place's own source latents and position, whose
     coefficients come from the text and the picture as a whole, as in HDRNet (Gharbi et al., 2017). A change

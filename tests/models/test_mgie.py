@@ -141,8 +141,9 @@ def test_each_draw_drops_for_itself_and_null_replaces_text(
         lambda u, s, latents, *others: seen.extend(others) or torch.zeros(()),
     )
     module = build(draws_per_pair=32, condition_dropout=1 / 3)
+    batch["target"][..., 16:] = batch["source"][..., 16:]
     module(batch, Generator().manual_seed(0))
-    image_latents, prompt_embeds = seen[:2]
+    image_latents, prompt_embeds, _, _, changed = seen[:5]
     embeds = embeddings(module)[module.visual_token_ids][None]
     null = module.edit_head(torch.zeros_like(embeds), embeds)
     no_text = (prompt_embeds - null).abs().amax((1, 2)) < 1e-6
@@ -153,6 +154,8 @@ def test_each_draw_drops_for_itself_and_null_replaces_text(
         assert (no_text & no_image)[rows].any()
         assert (no_text & ~no_image)[rows].any()
         assert (~no_text & no_image)[rows].any()
+    assert (changed[no_image] == 1).all()  # without its source, a picture is painted everywhere
+    assert (changed[~no_image][..., :2] > 0).all() and (changed[~no_image][..., 2:] == 0).all()
 
 
 def test_draws_may_be_given(build: Build, batch: dict[str, Tensor]):
