@@ -30,7 +30,7 @@ from mgie.data.photographs import PHOTOGRAPHS_FILE
 from mgie.data.records import write_json_lines
 from mgie.data.synth.requests import REQUESTS_FILE
 
-SHORT_SIDE = 160
+SHORT_SIDE = 256
 QUALITY = 92
 MIN_REGION_SHARE = 0.02
 MAX_NAMES = 5
