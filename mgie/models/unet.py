@@ -8,6 +8,7 @@ import torch
 from diffusers import ModelMixin, UNet2DConditionModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import Tensor, nn
+from torch.nn import functional
 
 __all__ = [
     "ChangeUNet2DConditionModel",
@@ -22,6 +23,8 @@ _POSITIONS = 6
 """Polynomials of second degree in a place's x and y."""
 _STRETCH = 1.5
 """The gate is 0 below a probability of one sixth, 1 above five sixths."""
+_LEAST_WEIGHT = 1e-4
+"""Nothing to spread where the gate leaves nothing alone."""
 
 
 @dataclass
@@ -42,7 +45,11 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
     logits of the gate, which `mgie.diffusion.location_loss` teaches; the gate is their sigmoid, stretched and
     clipped so that it reaches 0 and 1 (Louizos et al., 2018, equation 11).
 
-    To change and logits it adds an affine map of each place's own source latents and position, whose
+    What is behind a thing that goes is guessed from what is around it: what the gate leaves alone, spread
+    smoothly over the rest (pull and push; Gortler et al., 1996). Another channel says how far the change goes
+    there.
+
+    To these channels it adds an affine map of each place's own source latents and position, whose
     coefficients come from the text and the picture as a whole, as in HDRNet (Gharbi et al., 2017). A change
     of tone or light is nearly such a map in latents too, and convolutions are slow to find it. The first
     layer gets the position as well, and every residual block the whole text beside the timestep.
@@ -62,7 +69,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"class_embed_type": "projection", **kwargs})
         old: Any = self.conv_out
-        self.conv_out = nn.Conv2d(old.in_channels, old.out_channels + 1, old.kernel_size, padding=old.padding)
+        self.conv_out = nn.Conv2d(old.in_channels, old.out_channels + 2, old.kernel_size, padding=old.padding)
         first: Any = self.conv_in
         self.conv_in = nn.Conv2d(
             first.in_channels + _POSITIONS, first.out_channels, first.kernel_size, padding=first.padding
@@ -71,7 +78,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         self.affine = nn.Sequential(
             nn.Linear(self.config["projection_class_embeddings_input_dim"] + 2 * channels, width),
             nn.SiLU(),
-            nn.Linear(width, (channels + 1) * (channels + _POSITIONS)),
+            nn.Linear(width, (channels + 2) * (channels + _POSITIONS)),
         )
         for parameter in [*self.conv_out.parameters(), *self.affine[-1].parameters()]:
             nn.init.zeros_(parameter)
@@ -105,8 +112,11 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         whole = torch.cat([text, source.mean((2, 3)), source.std((2, 3))], dim=1)
         coefficients = self.affine(whole).view(len(source), painted.shape[1], -1)
         painted = painted + torch.einsum("bof,bfhw->bohw", coefficients, places)
-        change, logits = painted[:, :-1], painted[:, -1:]
+        change, logits, to_surroundings = painted.split([source.shape[1], 1, 1], dim=1)
         gate = (_STRETCH * (logits.sigmoid() - 0.5) + 0.5).clamp(0, 1)
+        # One place more, since the autoencoder smears what goes over its neighbours.
+        untouched = 1 - functional.max_pool2d(gate.detach(), 3, stride=1, padding=1)
+        change = change + to_surroundings * (_spread(source, untouched) - source)
         latents = source + gate * change
         if not return_dict:
             return (latents,)
@@ -118,6 +128,17 @@ def _positions(latents: Tensor) -> Tensor:
     size = latents.shape[2:]
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, n).to(latents) for n in size), indexing="ij")
     return torch.stack([x, y, x * x, y * y, x * y, torch.ones_like(x)]).expand(len(latents), -1, -1, -1)
+
+
+def _spread(latents: Tensor, weights: Tensor) -> Tensor:
+    """Returns latents (B, c, h, w) where their weights (B, 1, h, w) are 1, elsewhere those around."""
+    if latents.shape[2:].numel() == 1:
+        return latents
+    pooled = functional.avg_pool2d(weights, 2, ceil_mode=True, count_include_pad=False)
+    sums = functional.avg_pool2d(latents * weights, 2, ceil_mode=True, count_include_pad=False)
+    coarse = _spread(sums / pooled.clamp(min=_LEAST_WEIGHT), (2 * pooled).clamp(max=1))
+    around = functional.interpolate(coarse, latents.shape[2:], mode="bilinear", align_corners=False)
+    return weights * latents + (1 - weights) * around
 
 
 @torch.no_grad()

@@ -57,8 +57,9 @@ def test_a_wide_unet_stays_as_it_is():
 def taught(unet: UNet2DConditionModel, logit: float) -> UNet2DConditionModel:
     """Returns a change UNet that paints at random, with one logit of change everywhere."""
     torch.nn.init.normal_(unet.conv_out.weight)
-    torch.nn.init.zeros_(unet.conv_out.weight[-1])
+    torch.nn.init.zeros_(unet.conv_out.weight[4:])
     torch.nn.init.constant_(unet.conv_out.bias, logit)
+    torch.nn.init.zeros_(unet.conv_out.bias[5:])
     return unet
 
 
@@ -89,7 +90,7 @@ def test_the_source_stays_exactly_where_nothing_is_to_change():
         assert change == 0 if least == 0 else change > least
     unet = taught(small_unet(ChangeUNet2DConditionModel), 9.0)
     whole = unet(both, 10, context).sample - source
-    torch.nn.init.zeros_(unet.conv_out.bias[-1:])
+    torch.nn.init.zeros_(unet.conv_out.bias[4:5])
     torch.testing.assert_close(unet(both, 10, context).sample - source, whole / 2)
 
 
@@ -97,11 +98,11 @@ def test_the_source_stays_exactly_where_nothing_is_to_change():
 def test_the_text_chooses_an_affine_change_of_each_place():
     unet = taught(small_unet(ChangeUNet2DConditionModel), 9.0)
     torch.nn.init.zeros_(unet.conv_out.weight)
-    torch.nn.init.zeros_(unet.conv_out.bias[:-1])
+    torch.nn.init.zeros_(unet.conv_out.bias[:4])
     (first, _, last), source = unet.affine, torch.randn(2, 4, 8, 6)
     torch.nn.init.zeros_(first.weight)
     first.weight[0, 0], first.bias[:1] = 1.0, 0.0  # one hidden unit hears one feature of the text
-    coefficients = torch.zeros(5, 10)
+    coefficients = torch.zeros(6, 10)
     coefficients[:4, :4] = -2 * torch.eye(4)
     coefficients[0, 4], coefficients[1, 9] = 3.0, 5.0
     last.weight[:, 0] = coefficients.flatten() / torch.nn.functional.silu(torch.tensor(1.0))
@@ -113,6 +114,31 @@ def test_the_text_chooses_an_affine_change_of_each_place():
     expected[0] += torch.linspace(-3, 3, 6)
     expected[1] += 5
     torch.testing.assert_close(inverted, expected)
+
+
+@torch.no_grad()
+def test_what_goes_gives_way_to_what_is_around_it():
+    unet = taught(small_unet(ChangeUNet2DConditionModel), 0.0)
+    torch.nn.init.zeros_(unet.conv_out.weight)
+    torch.nn.init.ones_(unet.conv_out.bias[5:])  # the change goes all the way there
+    # A thing on a slope, which is marked in the last channel: the gate is open where it is.
+    source = torch.linspace(-1, 1, 12).expand(1, 4, 8, 12).clone()
+    source[:, 3] = 0
+    ground = source.clone()
+    source[..., 3:5, 6:9] = 5.0
+    coefficients = torch.zeros(6, 10)
+    coefficients[4, 3], coefficients[4, 9] = 10.0, -10.0
+    torch.nn.init.zeros_(unet.affine[-1].weight)
+    unet.affine[-1].bias.copy_(coefficients.flatten())
+    after = unet(torch.cat([torch.randn_like(source), source], 1), 999, torch.zeros(1, 3, 8)).sample
+    torch.testing.assert_close(after, ground, atol=0.15, rtol=0)
+    untouched = torch.ones(8, 12, dtype=torch.bool)
+    untouched[3:5, 6:9] = False
+    assert torch.equal(after[..., untouched], ground[..., untouched])
+
+    coefficients[4, 9] = 10.0  # all of it goes: there is nothing around
+    unet.affine[-1].bias.copy_(coefficients.flatten())
+    assert unet(torch.cat([source, source], 1), 999, torch.zeros(1, 3, 8)).sample.abs().max() < 1e-5
 
 
 @torch.no_grad()
