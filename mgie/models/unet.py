@@ -21,8 +21,8 @@ _LAST_TIMESTEP = 999
 """Of diffusers' noise schedules."""
 _POSITIONS = 6
 """Polynomials of second degree in a place's x and y."""
-_STRETCH = 1.5
-"""The gate is 0 below a probability of one sixth, 1 above five sixths."""
+_STRETCH = 3.0
+"""The gate is 0 below a share of one third, 1 above two thirds: where it is unsure, little changes."""
 _LEAST_WEIGHT = 1e-4
 """Nothing to spread where the gate leaves nothing alone."""
 
