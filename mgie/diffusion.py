@@ -15,7 +15,7 @@ _LEAST_CHANGE = 0.02
 _VISIBLE = 16 / 255
 """Change of pixels in [-1, 1], eight grey levels of a picture, from which on they count as changed."""
 _CLOSED = 9
-"""Pixels; a gap among changed ones that is no wider counts as changed: a blur leaves what is flat."""
+"""Pixels; a gap among changed ones that is narrower counts as changed: a blur leaves what is flat."""
 _LEAST_ENTROPY = 0.1
 """In nats; an edit of nearly nothing or nearly everything counts less."""
 

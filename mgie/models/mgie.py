@@ -162,7 +162,7 @@ class MGIE(nn.Module):
         return loss, visual_token_states(hidden_states, positions, num)
 
     def _encode_pair(self, batch: dict[str, Tensor]) -> tuple[DiagonalGaussianDistribution, Tensor, Tensor]:
-        """Returns what `encode_pair` does, and where the target differs from the source."""
+        """Returns what `encode_pair` does, and how much of each place changes; see `changed_places`."""
         source, target = batch["source"], batch["target"]
         latent_dist, image_latents = encode_pair(self.vae, source, target)
         height, width = image_latents.shape[2:]

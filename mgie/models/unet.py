@@ -78,7 +78,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         self.affine = nn.Sequential(
             nn.Linear(self.config["projection_class_embeddings_input_dim"] + 2 * channels, width),
             nn.SiLU(),
-            nn.Linear(width, (channels + 2) * (channels + _POSITIONS)),
+            nn.Linear(width, self.conv_out.out_channels * (channels + _POSITIONS)),
         )
         for parameter in [*self.conv_out.parameters(), *self.affine[-1].parameters()]:
             nn.init.zeros_(parameter)
