@@ -1,26 +1,57 @@
 """Optimizer and learning-rate schedule."""
 
-from torch import nn
-from torch.optim import AdamW
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from mgie.config import TrainConfig
 from mgie.errors import ConfigError
 
+_BETAS = (0.9, 0.99)
+_OUTER_LAYERS = ("lm_head", "conv_in", "conv_out", "affine.2")
+"""What Muon is not for, beside word embeddings."""
 
-def build_optimizer(module: nn.Module, config: TrainConfig) -> AdamW:
-    """Returns AdamW over all that requires gradients; `learning_rates` gives parts their own, 0 freezes.
+
+def build_optimizer(module: nn.Module, config: TrainConfig) -> Optimizer:
+    """Returns the optimizer of all that requires gradients; `learning_rates` gives parts their own.
+
+    Muon (Jordan et al., 2024) takes orthogonal steps, as large as those of AdamW so that the rates are the
+    same (Liu et al., 2025, equation 4), with a convolution as a matrix of one row for each output channel.
 
     Raises:
-        ConfigError: if a named part does not exist.
+        ConfigError: if a named part does not exist, or the package of the optimizer.
     """
     freeze_parts(module, config)
-    groups = []
+    is_muon = config.optimizer == "muon"
+    groups = list[dict[str, Any]]()
     for name, part in _parts(module).items():
-        parameters = [p for p in part.parameters() if p.requires_grad]
-        if parameters:
-            groups.append({"params": parameters, "lr": config.learning_rates.get(name, config.learning_rate)})
-    return AdamW(groups, weight_decay=config.weight_decay, betas=(0.9, 0.99), fused=True)
+        hidden = _hidden_matrices(part) if is_muon else set()
+        for use_muon in (True, False) if is_muon else (False,):
+            parameters = [p for p in part.parameters() if p.requires_grad and (p in hidden) == use_muon]
+            if parameters:
+                rate = config.learning_rates.get(name, config.learning_rate)
+                groups.append({"params": parameters, "lr": rate, "weight_decay": config.weight_decay})
+                if is_muon:
+                    groups[-1]["use_muon"] = use_muon
+    if not is_muon:
+        return AdamW(groups, betas=_BETAS, fused=True)
+    try:
+        from pytorch_optimizer import Muon
+    except ImportError as error:
+        raise ConfigError("optimizer muon needs the package pytorch_optimizer; pip install it") from error
+    return Muon(groups, use_adjusted_lr=True, adamw_betas=_BETAS, adamw_eps=1e-8)
+
+
+def _hidden_matrices(part: nn.Module) -> set[Tensor]:
+    return {
+        parameter
+        for path, child in part.named_modules()
+        if not isinstance(child, nn.Embedding) and not path.endswith(_OUTER_LAYERS)
+        for parameter in child.parameters(recurse=False)
+        if parameter.ndim in (2, 4)
+    }
 
 
 def freeze_parts(module: nn.Module, config: TrainConfig) -> None:
@@ -43,7 +74,7 @@ def _parts(module: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def build_schedule(optimizer: AdamW, config: TrainConfig) -> LambdaLR:
+def build_schedule(optimizer: Optimizer, config: TrainConfig) -> LambdaLR:
     """Returns linear warm-up, a constant rate, and a linear fall to zero over the last `decay_steps`."""
 
     def factor(step: int) -> float:

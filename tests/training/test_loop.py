@@ -54,14 +54,15 @@ def test_it_learns(toy: Toy, tmp_path: Path):
     assert sum(losses[-10:]) < 0.2 * sum(losses[:10])
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("stops", [[2], [4], [1, 2, 5]])
-def test_resume_is_bitwise(stops: list[int], toy: Toy, tmp_path: Path):
+def test_resume_is_bitwise(stops: list[int], optimizer: str, toy: Toy, tmp_path: Path):
     """A run that is stopped ends as the run that was not: weights, optimizer, average and log."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(toy_config(whole))
+    train(toy_config(whole, optimizer=optimizer))
     for stop in [*stops, 6]:
         torch.manual_seed(stop)  # nothing may depend on what the process did before
-        train(toy_config(parts, max_steps=stop))
+        train(toy_config(parts, optimizer=optimizer, max_steps=stop))
     assert equal(weights(whole), weights(parts))
     for name in ("model.safetensors", "custom_checkpoint_0.pkl", "custom_checkpoint_1.pkl", "optimizer.bin"):
         a, b = ((run / "checkpoint" / name).read_bytes() for run in (whole, parts))
@@ -83,6 +84,7 @@ def test_a_finished_run_is_left_alone(toy: Toy, tmp_path: Path):
         {"max_steps": 5},
         {"batch_size": 3},
         {"gradient_accumulation_steps": 2},
+        {"optimizer": "muon"},
         {"learning_rate": 0.02},
         {"learning_rates": {"second": 0.0}},
         {"warmup_steps": 4},
