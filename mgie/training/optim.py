@@ -1,5 +1,6 @@
 """Optimizer and learning-rate schedule."""
 
+import re
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,8 +11,9 @@ from mgie.config import TrainConfig
 from mgie.errors import ConfigError
 
 _BETAS = (0.9, 0.99)
-_OUTER_LAYERS = ("lm_head", "conv_in", "conv_out", "affine.2")
-"""What Muon is not for, beside word embeddings."""
+_OUTER = re.compile(r"(^|\.)(lm_head|conv_in|conv_out|(time|class)_embedding|affine)(\.|$)")
+"""What Muon is not for, beside word embeddings: first and last layers. Those of a UNet that read all of the
+text are as wide as all of the text, and would take most of its time."""
 
 
 def build_optimizer(module: nn.Module, config: TrainConfig) -> Optimizer:
@@ -48,7 +50,7 @@ def _hidden_matrices(part: nn.Module) -> set[Tensor]:
     return {
         parameter
         for path, child in part.named_modules()
-        if not isinstance(child, nn.Embedding) and not path.endswith(_OUTER_LAYERS)
+        if not isinstance(child, nn.Embedding) and not _OUTER.search(path)
         for parameter in child.parameters(recurse=False)
         if parameter.ndim in (2, 4)
     }
