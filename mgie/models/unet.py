@@ -23,6 +23,8 @@ _POSITIONS = 6
 """Polynomials of second degree in a place's x and y."""
 _STRETCH = 3.0
 """The gate is 0 below a share of one third, 1 above two thirds: where it is unsure, little changes."""
+_BLOCKS = (2, 4)
+"""Places on a side of the squares whose mean a change can go to."""
 _LEAST_WEIGHT = 1e-4
 """Nothing to spread where the gate leaves nothing alone."""
 
@@ -47,7 +49,8 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
 
     What is behind a thing that goes is guessed from what is around it: what the gate leaves alone, spread
     smoothly over the rest (pull and push; Gortler et al., 1996). Another channel says how far the change goes
-    there.
+    there; others how far towards the means of squares of places, which takes away detail (and sharpens, going
+    the other way), since convolutions are slow to find means as well.
 
     To these channels it adds an affine map of each place's own source latents and position, whose
     coefficients come from the text and the picture as a whole, as in HDRNet (Gharbi et al., 2017). A change
@@ -69,7 +72,8 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"class_embed_type": "projection", **kwargs})
         old: Any = self.conv_out
-        self.conv_out = nn.Conv2d(old.in_channels, old.out_channels + 2, old.kernel_size, padding=old.padding)
+        painted = old.out_channels + 2 + len(_BLOCKS)
+        self.conv_out = nn.Conv2d(old.in_channels, painted, old.kernel_size, padding=old.padding)
         first: Any = self.conv_in
         self.conv_in = nn.Conv2d(
             first.in_channels + _POSITIONS, first.out_channels, first.kernel_size, padding=first.padding
@@ -78,7 +82,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         self.affine = nn.Sequential(
             nn.Linear(self.config["projection_class_embeddings_input_dim"] + 2 * channels, width),
             nn.SiLU(),
-            nn.Linear(width, self.conv_out.out_channels * (channels + _POSITIONS)),
+            nn.Linear(width, painted * (channels + _POSITIONS)),
         )
         for parameter in [*self.conv_out.parameters(), *self.affine[-1].parameters()]:
             nn.init.zeros_(parameter)
@@ -112,11 +116,15 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         whole = torch.cat([text, source.mean((2, 3)), source.std((2, 3))], dim=1)
         coefficients = self.affine(whole).view(len(source), painted.shape[1], -1)
         painted = painted + torch.einsum("bof,bfhw->bohw", coefficients, places)
-        change, logits, to_surroundings = painted.split([source.shape[1], 1, 1], dim=1)
+        change, logits, to_surroundings, to_means = painted.split(
+            [source.shape[1], 1, 1, len(_BLOCKS)], dim=1
+        )
         gate = (_STRETCH * (logits.sigmoid() - 0.5) + 0.5).clamp(0, 1)
         # One place more, since the autoencoder smears what goes over its neighbours.
         untouched = 1 - functional.max_pool2d(gate.detach(), 3, stride=1, padding=1)
         change = change + to_surroundings * (_spread(source, untouched) - source)
+        for side, to_mean in zip(_BLOCKS, to_means.split(1, dim=1), strict=True):
+            change = change + to_mean * (_block_means(source, side) - source)
         latents = source + gate * change
         if not return_dict:
             return (latents,)
@@ -139,6 +147,13 @@ def _spread(latents: Tensor, weights: Tensor) -> Tensor:
     coarse = _spread(sums / pooled.clamp(min=_LEAST_WEIGHT), (2 * pooled).clamp(max=1))
     around = functional.interpolate(coarse, latents.shape[2:], mode="bilinear", align_corners=False)
     return weights * latents + (1 - weights) * around
+
+
+def _block_means(latents: Tensor, side: int) -> Tensor:
+    """Returns the mean of its square of side x side places, at each place of latents (B, c, h, w)."""
+    height, width = latents.shape[2:]
+    means = functional.avg_pool2d(latents, side, ceil_mode=True, count_include_pad=False)
+    return functional.interpolate(means, scale_factor=float(side))[..., :height, :width]
 
 
 @torch.no_grad()

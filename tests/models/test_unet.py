@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 
@@ -102,7 +103,7 @@ def test_the_text_chooses_an_affine_change_of_each_place():
     (first, _, last), source = unet.affine, torch.randn(2, 4, 8, 6)
     torch.nn.init.zeros_(first.weight)
     first.weight[0, 0], first.bias[:1] = 1.0, 0.0  # one hidden unit hears one feature of the text
-    coefficients = torch.zeros(6, 10)
+    coefficients = torch.zeros(8, 10)
     coefficients[:4, :4] = -2 * torch.eye(4)
     coefficients[0, 4], coefficients[1, 9] = 3.0, 5.0
     last.weight[:, 0] = coefficients.flatten() / torch.nn.functional.silu(torch.tensor(1.0))
@@ -120,13 +121,13 @@ def test_the_text_chooses_an_affine_change_of_each_place():
 def test_what_goes_gives_way_to_what_is_around_it():
     unet = taught(small_unet(ChangeUNet2DConditionModel), 0.0)
     torch.nn.init.zeros_(unet.conv_out.weight)
-    torch.nn.init.ones_(unet.conv_out.bias[5:])  # the change goes all the way there
+    torch.nn.init.ones_(unet.conv_out.bias[5:6])  # the change goes all the way there
     # A thing on a slope, which is marked in the last channel: the gate is open where it is.
     source = torch.linspace(-1, 1, 12).expand(1, 4, 8, 12).clone()
     source[:, 3] = 0
     ground = source.clone()
     source[..., 3:5, 6:9] = 5.0
-    coefficients = torch.zeros(6, 10)
+    coefficients = torch.zeros(8, 10)
     coefficients[4, 3], coefficients[4, 9] = 10.0, -10.0
     torch.nn.init.zeros_(unet.affine[-1].weight)
     unet.affine[-1].bias.copy_(coefficients.flatten())
@@ -139,6 +140,21 @@ def test_what_goes_gives_way_to_what_is_around_it():
     coefficients[4, 9] = 10.0  # all of it goes: there is nothing around
     unet.affine[-1].bias.copy_(coefficients.flatten())
     assert unet(torch.cat([source, source], 1), 999, torch.zeros(1, 3, 8)).sample.abs().max() < 1e-5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("channel", "side"), [(6, 2), (7, 4)])
+def test_a_change_goes_to_the_means_of_squares(channel: int, side: int):
+    unet = taught(small_unet(ChangeUNet2DConditionModel), 9.0)
+    torch.nn.init.zeros_(unet.conv_out.weight)
+    torch.nn.init.zeros_(unet.conv_out.bias[:4])
+    unet.conv_out.bias[channel] = 1.0
+    source = torch.randn(1, 4, 8, 10)
+    after = unet(torch.cat([torch.randn_like(source), source], 1), 999, torch.zeros(1, 3, 8)).sample
+    for y, x in ((0, 0), (8 - side, side), (0, 8)):
+        square = (..., slice(y, y + side), slice(x, x + side))
+        means = source[square].mean((2, 3), keepdim=True).expand_as(source[square])
+        torch.testing.assert_close(after[square], means, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
