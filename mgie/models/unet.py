@@ -22,7 +22,9 @@ _LAST_TIMESTEP = 999
 _POSITIONS = 6
 """Polynomials of second degree in a place's x and y."""
 _STRETCH = 3.0
-"""The gate is 0 below a share of one third, 1 above two thirds: where it is unsure, little changes."""
+"""The gate is 0 below two thirds of its threshold, 1 above four thirds: unsure places change little."""
+_LEAST_THRESHOLD = 0.35
+"""Of a share; below two thirds of it nothing changes, however unsure the other places are."""
 _BLOCKS = (2, 4)
 """Places on a side of the squares whose mean a change can go to."""
 _LEAST_WEIGHT = 1e-4
@@ -44,8 +46,8 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
 
     It predicts the target's latents (`prediction_type: sample`) as `source + gate * change`: where an outline
     crosses a place, its share of the change, as in compositing. One more channel of the last layer holds the
-    logits of the gate, which `mgie.diffusion.location_loss` teaches; the gate is their sigmoid, stretched and
-    clipped so that it reaches 0 and 1 (Louizos et al., 2018, equation 11).
+    logits of the gate, which `mgie.diffusion.location_loss` teaches; the gate is their sigmoid, stretched
+    around a threshold and clipped so that it reaches 0 and 1 (Louizos et al., 2018, equation 11).
 
     What is behind a thing that goes is guessed from what is around it: what the gate leaves alone, spread
     smoothly over the rest (pull and push; Gortler et al., 1996). Another channel says how far the change goes
@@ -119,7 +121,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         change, logits, to_surroundings, to_means = painted.split(
             [source.shape[1], 1, 1, len(_BLOCKS)], dim=1
         )
-        gate = (_STRETCH * (logits.sigmoid() - 0.5) + 0.5).clamp(0, 1)
+        gate = _gate(logits.sigmoid())
         # One place more, since the autoencoder smears what goes over its neighbours.
         untouched = 1 - functional.max_pool2d(gate.detach(), 3, stride=1, padding=1)
         change = change + to_surroundings * (_spread(source, untouched) - source)
@@ -129,6 +131,23 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         if not return_dict:
             return (latents,)
         return ChangeUNet2DConditionOutput(sample=latents, change=change, changed_logits=logits)
+
+
+def _gate(shares: Tensor) -> Tensor:
+    """Returns how much of its change each place gets, (B, 1, h, w) in [0, 1].
+
+    The threshold is the one whose places can expect the best Dice coefficient, and is half of that (Lipton et
+    al., 2014, theorem 1): one half for a model that is sure, less for one that is not, which then paints the
+    likeliest places rather than nothing.
+
+    Args:
+        shares: (B, 1, h, w), how much of each place changes, as the model sees it.
+    """
+    largest = shares.detach().float().flatten(1).sort(dim=1, descending=True).values
+    count = torch.arange(1, largest.shape[1] + 1, device=shares.device)
+    dice = 2 * largest.cumsum(1) / (count + largest.sum(1, keepdim=True))
+    threshold = (dice.amax(1) / 2).clamp(_LEAST_THRESHOLD, 0.5).to(shares)
+    return (_STRETCH * (shares / threshold.view(-1, 1, 1, 1) - 1) / 2 + 0.5).clamp(0, 1)
 
 
 def _positions(latents: Tensor) -> Tensor:
