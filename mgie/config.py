@@ -114,8 +114,8 @@ class TrainConfig:
     gradient_accumulation_steps: int = 1
     """Forward passes for each optimizer step."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """AdamW for everything, or Muon for the matrices of hidden layers and AdamW for the rest: a fifth slower,
-    and for small models trained from nothing worth more than that. The rates mean the same to both."""
+    """AdamW for everything, or Muon for the matrices of hidden layers and AdamW for the rest: a step costs
+    more, by as much for any number of rows, and teaches small models more. Rates mean the same to both."""
     learning_rate: float = 3e-4
     """Peak learning rate."""
     learning_rates: dict[str, float] = field(default_factory=dict)
