@@ -30,13 +30,12 @@ def build_optimizer(module: nn.Module, config: TrainConfig) -> Optimizer:
     groups = list[dict[str, Any]]()
     for name, part in _parts(module).items():
         hidden = _hidden_matrices(part) if is_muon else set()
-        for use_muon in (True, False) if is_muon else (False,):
+        rate = config.learning_rates.get(name, config.learning_rate)
+        common = {"lr": rate, "weight_decay": config.weight_decay}
+        for use_muon in (True, False):  # AdamW does not read it
             parameters = [p for p in part.parameters() if p.requires_grad and (p in hidden) == use_muon]
             if parameters:
-                rate = config.learning_rates.get(name, config.learning_rate)
-                groups.append({"params": parameters, "lr": rate, "weight_decay": config.weight_decay})
-                if is_muon:
-                    groups[-1]["use_muon"] = use_muon
+                groups.append({"params": parameters, "use_muon": use_muon, **common})
     if not is_muon:
         return AdamW(groups, betas=_BETAS, fused=True)
     try:
