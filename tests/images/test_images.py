@@ -344,6 +344,14 @@ class TestReturnToNative:
         assert np.array_equal(np.asarray(kept)[corner], np.asarray(image)[corner])
         assert 0.005 < float((unit(taken) - unit(image))[corner].mean()) < 0.011
 
+    def test_nothing_of_the_original_shows_through_new_content(self) -> None:
+        image = photo(320, 240)
+        native = unit(image)
+        blocks = native.reshape(10, 24, 10, 32, 3).mean((1, 3)).repeat(24, 0).repeat(32, 1)
+        result, _ = edit(image, blocks, noise=0)
+        alike = np.abs(blocks - native).max(-1) < 0.01  # by chance
+        assert alike.sum() > 1000 and (result == native).all(-1)[alike].mean() < 0.2
+
     def test_faint_edits_of_the_whole_picture_are_no_drift(self) -> None:
         image = photo(320, 240)
         working = decoded(unit(image), (128, 96))
