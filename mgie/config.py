@@ -63,8 +63,8 @@ class DataConfig:
     """Folder of objects (`objects.jsonl`) that edits put on photographs; without it no family does."""
     addable_objects: str | None = None
     """Folder with those of them that edits may put where there was no such object; all when not given."""
-    families: list[str] | None = None
-    """Families of made edits; all of them when not given."""
+    families: list[str] | dict[str, int] | None = None
+    """Families of made edits, or how often each is drawn; all of them when not given."""
     vague_rate: float = 0.0
     """Share of the instructions that leave the edit open, so that only the expressive instruction says it."""
     invented_rate: float = 0.0
@@ -93,6 +93,9 @@ class DataConfig:
             len(size) != 2 or min(size) < 8 or size[0] % 8 or size[1] % 8 for size in self.sizes
         ):
             raise ConfigError(f"data.sizes is {self.sizes}; expected pairs [width, height] of multiples of 8")
+        for family, weight in self.families.items() if isinstance(self.families, dict) else ():
+            if weight < 1:
+                raise ConfigError(f"data.families.{family} is {weight}; expected 1 or more, or leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)

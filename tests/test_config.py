@@ -72,6 +72,7 @@ def test_defaults_are_filled_in(tmp_path: Path):
         ({"data": {}}, "exactly one of data.photographs and data.records"),
         ({"data": {"photographs": "a", "records": "b"}}, "exactly one of"),
         ({"data": {"photographs": "a", "families": "tint"}}, "data.families is 'tint'"),
+        ({"data": {"photographs": "a", "families": {"tint": 0}}}, "data.families.tint is 0"),
         ({"data": {"photographs": "a", "sizes": [128, 128]}}, "data.sizes[0] is 128; expected list[int]"),
         ({"data": {"photographs": "a", "sizes": [[100, 128]]}}, "multiples of 8"),
         ({"data": {"photographs": "a", "sizes": []}}, "data.sizes is []"),

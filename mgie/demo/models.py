@@ -105,7 +105,7 @@ def notice(name: str) -> str:
     config = provenance.get("training_config")
     data = config.get("data") if isinstance(config, dict) else None
     families = data.get("families") if isinstance(data, dict) else None
-    if isinstance(families, list) and families:
+    if isinstance(families, list | dict) and families:
         known = ", ".join(sorted({str(family).replace("_", " ") for family in families}))
         told.append(f"**Edits that it was trained on.** {known}.")
     return "\n\n".join(told)

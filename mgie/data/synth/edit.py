@@ -1,7 +1,7 @@
 """Made edits: one photograph, one family with parameters, one instruction, one exact target."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,8 +83,8 @@ class EditSampler:
 
     Args:
         photographs: what is edited.
-        families: names of the families to draw from, equally often; none given = all that can edit one of
-            these photographs, by their weights.
+        families: names of the families to draw from, equally often, or the weight of each; none given = all
+            that can edit one of these photographs, by their own weights.
         wording_split: "test" uses only instruction wordings, and objects, that "train" never uses.
         requests: real people's requests, used for a quarter of the instructions.
         vague_rate: share of the instructions that leave the edit open, where a family has such wordings.
@@ -101,7 +101,7 @@ class EditSampler:
     """
 
     photographs: Sequence[Photograph]
-    families: Sequence[str] | None = None
+    families: Sequence[str] | Mapping[str, int] | None = None
     wording_split: Split = "train"
     requests: Requests | None = None
     vague_rate: float = 0.0
@@ -129,9 +129,10 @@ class EditSampler:
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the families, more often those that are drawn more often."""
-        if self.families:
-            return tuple(self.families)
-        return tuple(n for n in self.taken for _ in range(FAMILIES[n].weight))
+        weights = self.families or {name: FAMILIES[name].weight for name in self.taken}
+        if not isinstance(weights, Mapping):
+            return tuple(weights)
+        return tuple(name for name, weight in weights.items() for _ in range(weight))
 
     def draw(
         self,

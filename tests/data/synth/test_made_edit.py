@@ -46,6 +46,11 @@ def test_families_can_be_chosen() -> None:
         draws(1, families=("gray",))
 
 
+def test_families_can_have_weights() -> None:
+    drawn = [edit.family for edit in draws(200, families={"grey": 3, "fog": 1})]
+    assert set(drawn) == {"grey", "fog"} and 2 < drawn.count("grey") / drawn.count("fog") < 4
+
+
 def test_families_that_need_objects_are_drawn_where_there_are_some(objects: Objects) -> None:
     sampler = EditSampler([STREET], objects=objects)
     assert set(sampler.names) == {name for name, family in FAMILIES.items() if family.takes(STREET)}
