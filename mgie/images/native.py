@@ -33,6 +33,8 @@ _OUTLINE = 0.5, 0.75
 """Share of that strength at which the outline begins, and at which all is inside."""
 _SOFTENED = 0.75
 """Share of the source's detail below which an edit softens what it keeps."""
+_NEW = 0.01
+"""Share of a picture that keeps its structure below which all of it is new."""
 _STRIP_PIXELS = 1 << 20
 """Pixels of the original that are in memory as float at one time."""
 
@@ -252,10 +254,11 @@ def _changed(change: Array, kept: Array, noise: float) -> Array:
     # The faintest edit of a whole picture counts: what is drift depends on the greatest change too.
     drift = min(max(noise, _DRIFT), 0.2 * float(size.max()))
     changed = _ramp(size, 0.5 * drift, 1.5 * drift)
+    if kept.mean() < _NEW:
+        # Even where a mosaic's block is by chance as light as what was there: specks would show through.
+        return np.ones_like(changed)
     if np.median(size) > drift:
-        # Where the structure went the picture is new, even where a mosaic's block or a sketch's paper is by
-        # chance as light as what was there: specks of the original would show through.
-        return np.maximum(changed, 1 - kept)
+        return changed
     # The edit is of a part. Its outline runs where the change is about half of what it is further in; what
     # the decoder smeared beyond that is left out, and what happens to look alike further in is not.
     fine = np.sqrt(_blur((change**2).mean(-1, keepdims=True), _OUTLINE_WINDOW))
