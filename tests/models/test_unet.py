@@ -1,12 +1,16 @@
 """The widened UNet."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 
 from mgie.models.unet import ChangeUNet2DConditionModel, widen_conv_in
+
+MEANS, GUIDE, X, ONE, KNOWN = 4, 12, 44, 49, 50
+"""What a change UNet of four channels knows of a place: where means, guide, x and constant are; how much."""
 
 
 def small_unet(unet_class: type[UNet2DConditionModel] = UNet2DConditionModel) -> UNet2DConditionModel:
@@ -64,6 +68,16 @@ def taught(unet: UNet2DConditionModel, logit: float) -> UNet2DConditionModel:
     return unet
 
 
+def painting(coefficients: torch.Tensor) -> UNet2DConditionModel:
+    """Returns a change UNet that changes all places by this affine map (6, KNOWN) of what it knows."""
+    unet = taught(small_unet(ChangeUNet2DConditionModel), 9.0)
+    torch.nn.init.zeros_(unet.conv_out.weight)
+    torch.nn.init.zeros_(unet.conv_out.bias[:4])
+    torch.nn.init.zeros_(unet.affine[-1].weight)
+    unet.affine[-1].bias.copy_(coefficients.flatten())
+    return unet
+
+
 @torch.no_grad()
 def test_a_new_change_unet_keeps_the_source_whatever_it_is_told():
     scheduler = DPMSolverMultistepScheduler(
@@ -102,7 +116,7 @@ def test_a_model_that_is_unsure_paints_where_it_is_surest():
     torch.nn.init.zeros_(unet.affine[-1].weight)
     torch.nn.init.zeros_(unet.conv_out.weight)
     torch.nn.init.ones_(unet.conv_out.bias[:4])  # the change
-    coefficients = torch.zeros(8, 10)
+    coefficients = torch.zeros(6, KNOWN)
     coefficients[4, 0] = 1.0
     unet.affine[-1].bias.copy_(coefficients.flatten())
 
@@ -128,9 +142,9 @@ def test_the_text_chooses_an_affine_change_of_each_place():
     (first, _, last), source = unet.affine, torch.randn(2, 4, 8, 6)
     torch.nn.init.zeros_(first.weight)
     first.weight[0, 0], first.bias[:1] = 1.0, 0.0  # one hidden unit hears one feature of the text
-    coefficients = torch.zeros(8, 10)
+    coefficients = torch.zeros(6, KNOWN)
     coefficients[:4, :4] = -2 * torch.eye(4)
-    coefficients[0, 4], coefficients[1, 9] = 3.0, 5.0
+    coefficients[0, X], coefficients[1, ONE] = 3.0, 5.0
     last.weight[:, 0] = coefficients.flatten() / torch.nn.functional.silu(torch.tensor(1.0))
     told = torch.zeros(2, 3, 8)
     told[1, :, 0] = 1.0
@@ -152,8 +166,8 @@ def test_what_goes_gives_way_to_what_is_around_it():
     source[:, 3] = 0
     ground = source.clone()
     source[..., 3:5, 6:9] = 5.0
-    coefficients = torch.zeros(8, 10)
-    coefficients[4, 3], coefficients[4, 9] = 10.0, -10.0
+    coefficients = torch.zeros(6, KNOWN)
+    coefficients[4, 3], coefficients[4, ONE] = 10.0, -10.0
     torch.nn.init.zeros_(unet.affine[-1].weight)
     unet.affine[-1].bias.copy_(coefficients.flatten())
     after = unet(torch.cat([torch.randn_like(source), source], 1), 999, torch.zeros(1, 3, 8)).sample
@@ -162,24 +176,58 @@ def test_what_goes_gives_way_to_what_is_around_it():
     untouched[3:5, 6:9] = False
     assert torch.equal(after[..., untouched], ground[..., untouched])
 
-    coefficients[4, 9] = 10.0  # all of it goes: there is nothing around
+    coefficients[4, ONE] = 10.0  # all of it goes: there is nothing around
     unet.affine[-1].bias.copy_(coefficients.flatten())
     assert unet(torch.cat([source, source], 1), 999, torch.zeros(1, 3, 8)).sample.abs().max() < 1e-5
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("channel", "side"), [(6, 2), (7, 4)])
-def test_a_change_goes_to_the_means_of_squares(channel: int, side: int):
-    unet = taught(small_unet(ChangeUNet2DConditionModel), 9.0)
-    torch.nn.init.zeros_(unet.conv_out.weight)
-    torch.nn.init.zeros_(unet.conv_out.bias[:4])
-    unet.conv_out.bias[channel] = 1.0
+@pytest.mark.parametrize(("first", "side"), [(MEANS, 2), (MEANS + 4, 4)])
+def test_a_change_goes_to_the_means_of_squares(first: int, side: int):
+    coefficients = torch.zeros(6, KNOWN)
+    coefficients[range(4), range(first, first + 4)], coefficients[range(4), range(4)] = 1.0, -1.0
+    unet = painting(coefficients)
     source = torch.randn(1, 4, 8, 10)
     after = unet(torch.cat([torch.randn_like(source), source], 1), 999, torch.zeros(1, 3, 8)).sample
     for y, x in ((0, 0), (8 - side, side), (0, 8)):
         square = (..., slice(y, y + side), slice(x, x + side))
         means = source[square].mean((2, 3), keepdim=True).expand_as(source[square])
         torch.testing.assert_close(after[square], means, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_a_change_follows_a_tone_curve():
+    """The guide tells places whose first channel is above 1 from the others."""
+    coefficients = torch.zeros(6, KNOWN)
+    coefficients[1, GUIDE] = -2.0
+    unet = painting(coefficients)
+    guide = unet.guide
+    torch.nn.init.zeros_(guide.weight)
+    guide.weight[0, 0, 1, 1], guide.bias[0], guide.bias[1], guide.bias[2:] = 1000.0, -1000.0, 0.0, -1e4
+    source = torch.randn(1, 4, 8, 8)
+    after = unet(torch.cat([torch.randn_like(source), source], 1), 999, torch.zeros(1, 3, 8)).sample
+    expected = source.clone()
+    expected[:, 1] -= 2 * (source[:, 0] > 1)
+    apart = (source[:, :1] - 1).abs() > 0.01
+    torch.testing.assert_close(after * apart, expected * apart, atol=1e-3, rtol=0)
+
+
+def test_the_guide_shares_out_places_by_their_grey_value():
+    class Nearest:
+        """Decodes three channels as the colours of squares of 8 pixels."""
+
+        def decode(self, latents: torch.Tensor) -> SimpleNamespace:
+            return SimpleNamespace(sample=torch.nn.functional.interpolate(latents[:, :3], scale_factor=8.0))
+
+    unet = small_unet(ChangeUNet2DConditionModel)
+    unet.guide_by_grey(Nearest())
+    colours = torch.rand(1, 3, 9, 7)
+    latents = torch.cat([colours * 2 - 1, torch.randn(1, 1, 9, 7)], 1)
+    bins = unet.guide(latents).softmax(1)
+    grey = torch.einsum("bchw,c->bhw", colours, torch.tensor([0.299, 0.587, 0.114]))
+    centres = torch.linspace(0, 1, bins.shape[1])
+    torch.testing.assert_close(torch.einsum("bkhw,k->bhw", bins, centres), grey, atol=0.01, rtol=0)
+    assert (centres[bins.argmax(1)] - grey).abs().max() <= 0.51 / (bins.shape[1] - 1)
 
 
 @torch.no_grad()

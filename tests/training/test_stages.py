@@ -203,6 +203,7 @@ def test_a_new_unet_starts_from_the_source_and_a_loaded_one_stays_what_it_is(smo
     latents = {"prediction_type": "sample"}
     change = unet(**{"model.scheduler": latents})
     assert type(change) is ChangeUNet2DConditionModel and not change.conv_out.weight.any()
+    assert not change.guide.weight[0].any() and change.guide.weight[1:].any()  # the first bin is black
     plain = unet(**{"model.scheduler": {"prediction_type": "epsilon"}})
     assert type(plain) is UNet2DConditionModel
     for saved in (change, plain):

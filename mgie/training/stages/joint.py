@@ -136,6 +136,8 @@ def build_pipeline(config: TrainConfig) -> MGIEPipeline:
     if unet_class is ChangeUNet2DConditionModel:
         sizes["projection_class_embeddings_input_dim"] = head.num_queries * head.context_dim
     unet = _part("unet", model.unet, base, unet_class, **sizes)
+    if isinstance(model.unet, dict) and isinstance(unet, ChangeUNet2DConditionModel):
+        unet.guide_by_grey(vae)
     return MGIEPipeline(
         mllm=mllm,
         processor=processor,
