@@ -79,7 +79,9 @@ def return_to_native(
     predicted = change.apply(source)
     kept, new = _kept_and_new(predicted, edited, change.noise)
     content = (1 - kept) * predicted + new * (_denoised(edited, change.noise) - predicted)
-    changed = _changed(kept * predicted + content - source, kept, change.noise) if keep_unchanged else None
+    # A mosaic's block may by chance be as light as what was there: specks of the original would show through.
+    keep_unchanged &= bool(kept.mean() >= _NEW)
+    changed = _changed(kept * predicted + content - source, change.noise) if keep_unchanged else None
     weights = _Weights(changed, None if mask is None else feathered(mask), strength)
     return _composite(original.convert("RGB"), change, kept, content, weights)
 
@@ -242,21 +244,17 @@ def _denoised(edited: Array, noise: float) -> Array:
     return edited - (1 - _ramp(strength / noise, 1, 2)) * fine
 
 
-def _changed(change: Array, kept: Array, noise: float) -> Array:
+def _changed(change: Array, noise: float) -> Array:
     """Returns a map (h, w, 1) in [0, 1]: where an edit changed the picture by more than a model drifts.
 
     Args:
         change: (h, w, 3), edit minus source.
-        kept: (h, w, 1) in [0, 1], whether the structure is that of the source.
         noise: standard deviation of what is imprecise in it.
     """
     size = np.sqrt(_blur((change**2).mean(-1, keepdims=True), _CHANGE_WINDOW))
     # The faintest edit of a whole picture counts: what is drift depends on the greatest change too.
     drift = min(max(noise, _DRIFT), 0.2 * float(size.max()))
     changed = _ramp(size, 0.5 * drift, 1.5 * drift)
-    if kept.mean() < _NEW:
-        # Even where a mosaic's block is by chance as light as what was there: specks would show through.
-        return np.ones_like(changed)
     if np.median(size) > drift:
         return changed
     # The edit is of a part. Its outline runs where the change is about half of what it is further in; what
