@@ -81,7 +81,11 @@ def return_to_native(
     content = (1 - kept) * predicted + new * (_denoised(edited, change.noise) - predicted)
     # A mosaic's block may by chance be as light as what was there: specks of the original would show through.
     keep_unchanged &= bool(kept.mean() >= _NEW)
-    changed = _changed(kept * predicted + content - source, change.noise) if keep_unchanged else None
+    changed = None
+    if keep_unchanged:
+        # A colour change that fits what it was fitted to still errs a little where the edit leaves all alone.
+        both = kept * predicted + content - source, edited - source
+        changed = np.minimum(*(_changed(difference, change.noise) for difference in both))
     weights = _Weights(changed, None if mask is None else feathered(mask), strength)
     return _composite(original.convert("RGB"), change, kept, content, weights)
 
@@ -253,7 +257,7 @@ def _changed(change: Array, noise: float) -> Array:
     """
     size = np.sqrt(_blur((change**2).mean(-1, keepdims=True), _CHANGE_WINDOW))
     # The faintest edit of a whole picture counts: what is drift depends on the greatest change too.
-    drift = min(max(noise, _DRIFT), 0.2 * float(size.max()))
+    drift = min(max(noise, _DRIFT), 0.2 * float(size.max()) + 1e-6)
     changed = _ramp(size, 0.5 * drift, 1.5 * drift)
     if np.median(size) > drift:
         return changed

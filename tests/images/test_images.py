@@ -332,6 +332,16 @@ class TestReturnToNative:
             assert psnr(result[~region], native[~region]) > 40
             assert np.abs(result - target)[160:320, 210:410].mean() < 0.06
 
+    def test_what_keeps_its_colour_in_a_grey_picture_is_the_original(self) -> None:
+        """A smooth field of colour transforms cannot follow the outline, and errs on both sides of it."""
+        image = photo(320, 240)
+        native = unit(image)
+        away = np.hypot(*(np.mgrid[:240, :320] - np.array([120, 150])[:, None, None]))[..., None]
+        result, _ = edit(image, np.where(away < 60, native, (native @ LUMA)[..., None]), noise=0)
+        same = (result == native).all(-1, keepdims=True)
+        assert same[away < 48].mean() > 0.99
+        assert np.ptp(result, axis=-1)[away[..., 0] > 72].mean() < 0.03
+
     def test_all_may_be_taken_from_the_edit(self) -> None:
         image = photo(320, 240)
         working = decoded(unit(image), (128, 96))
