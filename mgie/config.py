@@ -102,8 +102,9 @@ class DataConfig:
 class TrainConfig:
     """One training run."""
 
-    stage: Literal["autoencoder", "vision", "language", "joint"]
-    """What is trained: autoencoder, vision tower, language model with its projector, or all of MGIE."""
+    stage: Literal["autoencoder", "backbone", "vision", "language", "joint"]
+    """What is trained: autoencoder, the UNet's backbone, vision tower, language model with its projector, or
+    all of MGIE."""
     output_dir: str
     """The run folder: configuration, log, checkpoints, pictures, and the pipeline."""
     model: ModelConfig
@@ -155,7 +156,7 @@ class TrainConfig:
     train_vision_tower: bool = False
     """Whether the vision tower is trained with the language model (stages `language` and `joint`)."""
     teacher: str | None = None
-    """Weight file of the EfficientNet-lite0 teacher (stage `vision`)."""
+    """Weight file of the EfficientNet-lite0 teacher (stages `backbone` and `vision`)."""
     log_every: int = 10
     """Steps between lines of `log.jsonl`."""
     save_every: int = 500

@@ -28,6 +28,7 @@ stage() {  # stage NAME [--set KEY=VALUE ...]
 }
 edits=(--set "data.requests=$photographs/requests.jsonl" --set "data.objects=$photographs/all_objects")
 stage autoencoder
+stage backbone --set "teacher=$teacher" --set "model.vae=$out/autoencoder/pipeline/vae"
 stage vision --set "teacher=$teacher"
 stage language "${edits[@]}" --set "model.vision_tower=$out/vision/pipeline/vision_tower"
 stage words "${edits[@]}" --set "model.mllm=$out/language/pipeline"
@@ -39,7 +40,7 @@ mgie extract "$out/paint" -o "$out/mgie-tiny" --dtype float16 \
     --licence "CC-BY-NC-4.0 (some of the photographs are for research only)" \
     --data "made edits (mgie.data.synth) of the photographs in $(basename "$data")" \
     --data "real people's requests in $(basename "$data")/instructions" \
-    --data "features of EfficientNet-lite0, trained on ImageNet (stage vision)"
+    --data "EfficientNet-lite0, trained on ImageNet (stages backbone and vision)"
 
 held_out=$out/held_out
 [ -e "$held_out/records.jsonl" ] || mgie data synth "$photographs" -o "$held_out" --count 400 --seed 1 --split test \

@@ -1,4 +1,4 @@
-"""The four stages on toy models and the sample photographs."""
+"""The stages on toy models and the sample photographs."""
 
 import json
 import sys
@@ -13,38 +13,73 @@ from diffusers import UNet2DConditionModel
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
+import mgie.training.stages.backbone
 import mgie.training.stages.vision
 from mgie.config import TrainConfig
 from mgie.errors import CheckpointError, ConfigError
 from mgie.models.autoencoder import UnshuffleAutoencoder
+from mgie.models.backbone import LatentBackbone, joined
 from mgie.models.mgie import MGIE
 from mgie.models.unet import ChangeUNet2DConditionModel
 from mgie.pipeline import MGIEPipeline
 from mgie.training.loop import step_generator, train
 from mgie.training.stages import JointStage, LanguageStage, build_stage
-from mgie.training.stages.vision import Distillation
+from mgie.training.stages.vision import Distillation, teacher_features
 
 Smoke = Callable[..., TrainConfig]
 
 
+def norm(channels: int) -> nn.BatchNorm2d:
+    """Returns a batch norm that has seen something."""
+    norm = nn.BatchNorm2d(channels)
+    for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        assert tensor is not None
+        nn.init.uniform_(tensor, 0.5, 1.5)
+    return norm
+
+
+class TeacherBlock(nn.Module):
+    """An inverted residual as the package of EfficientNet-lite has it, with its batch norms."""
+
+    def __init__(self, kernel: int, stride: int, channels: int, out: int) -> None:
+        super().__init__()
+        wide = 6 * channels
+        self._expand_conv, self._bn0 = nn.Conv2d(channels, wide, 1, bias=False), norm(wide)
+        self._depthwise_conv = nn.Conv2d(wide, wide, kernel, stride, groups=wide, bias=False)
+        self._bn1 = norm(wide)
+        self._project_conv, self._bn2 = nn.Conv2d(wide, out, 1, bias=False), norm(out)
+        total = kernel - stride  # of even sizes
+        self.padding = (total // 2, total - total // 2) * 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = functional.relu6(self._bn0(self._expand_conv(x)))
+        wide = functional.relu6(self._bn1(self._depthwise_conv(functional.pad(wide, self.padding))))
+        out = self._bn2(self._project_conv(wide))
+        return x + out if x.shape == out.shape else out
+
+
 class Teacher(nn.Module):
-    """Has the parts of EfficientNet-lite0 that the stage uses, at toy size."""
+    """Has the parts of EfficientNet-lite0 that the stages use, with a toy's beginning and end."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._conv_stem, self._bn0 = nn.Conv2d(3, 320, 32, stride=32), nn.BatchNorm2d(320)
-        self._blocks = nn.ModuleList([nn.Identity()])
-        self._conv_head, self._bn1 = nn.Conv2d(320, 16, 1), nn.BatchNorm2d(16)
+        self._conv_stem, self._bn0 = nn.Conv2d(3, 40, 8, stride=8), norm(40)
+        plan = [(3, 2, 40, 80), *[(3, 1, 80, 80)] * 2, (5, 1, 80, 112), *[(5, 1, 112, 112)] * 2]
+        plan += [(5, 2, 112, 192), *[(5, 1, 192, 192)] * 3, (3, 1, 192, 320)]
+        self._blocks = nn.ModuleList([nn.Identity(), *(TeacherBlock(*block) for block in plan)])
+        self._conv_head, self._bn1 = nn.Conv2d(320, 16, 1), norm(16)
         self._fc = nn.Linear(16, 1000)
-        self._swish = nn.SiLU()
+        self._swish = nn.ReLU6()
 
 
 @pytest.fixture
 def teacher(monkeypatch: pytest.MonkeyPatch) -> Teacher:
     torch.manual_seed(1)
     teacher = Teacher()
-    monkeypatch.setattr(mgie.training.stages.vision, "load_teacher", lambda weights: teacher)
+    for stage in (mgie.training.stages.backbone, mgie.training.stages.vision):
+        monkeypatch.setattr(stage, "load_teacher", lambda weights: teacher)
     return teacher
 
 
@@ -57,14 +92,21 @@ def falls(values: list[float], last: int = 10) -> bool:
     return sum(values[-last:]) < sum(values[:last])
 
 
+def with_vae(folder: Path) -> dict[str, Any]:
+    """Returns the change of a configuration that names a trained autoencoder."""
+    small = {"latent_channels": 4, "encoder_channels": 8, "decoder_channels": (8, 8)}
+    UnshuffleAutoencoder(**small).save_pretrained(folder / "vae")
+    return {"model.vae": str(folder / "vae")}
+
+
 def batch_of(stage: Any, size: tuple[int, int] = (32, 32)) -> dict[str, Tensor]:
     return stage.collate([stage.dataset[i, size] for i in range(4)])
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "vision", "language", "joint"])
-def test_all_that_is_trained_gets_gradients(name: str, smoke: Smoke, teacher: Teacher):
+@pytest.mark.parametrize("name", ["autoencoder", "backbone", "vision", "language", "joint"])
+def test_all_that_is_trained_gets_gradients(name: str, smoke: Smoke, teacher: Teacher, tmp_path: Path):
     """Several processes wait for ever, or stop, for a parameter that no gradient reaches."""
-    stage = build_stage(smoke(stage=name, teacher="given"))
+    stage = build_stage(smoke(stage=name, teacher="given", **with_vae(tmp_path)))
     stage.module(batch_of(stage), step_generator(0, 0, 0))["loss"].backward()
     lacking = [key for key, p in stage.module.named_parameters() if p.requires_grad and p.grad is None]
     wrongly = [
@@ -233,6 +275,7 @@ def test_a_part_that_lacks_a_tensor_is_refused(stage: str, smoke: Smoke, tmp_pat
         ({"model.language_model": None}, r"give model\.mllm"),
         ({"stage": "autoencoder", "model.vae": None}, r"stage autoencoder needs model\.vae"),
         ({"stage": "vision"}, "teacher"),
+        ({"stage": "backbone"}, r"stage backbone needs model\.vae \(a folder\) and teacher"),
     ],
 )
 def test_missing_parts_are_named(changes: dict[str, Any], message: str, smoke: Smoke):
@@ -326,6 +369,33 @@ def test_vision_learns_from_its_teacher(smoke: Smoke, teacher: Teacher, tmp_path
     train(smoke(stage="vision", teacher="given", max_steps=30, save_every=30))
     assert falls(losses(tmp_path / "run")) and falls(losses(tmp_path / "run", "dense"))
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
+
+
+def test_a_backbone_is_its_teacher_but_for_the_beginning(smoke: Smoke, teacher: Teacher, tmp_path: Path):
+    stage: Any = build_stage(smoke(stage="backbone", teacher="given", **with_vae(tmp_path)))
+    with torch.no_grad():
+        taught = teacher_features(teacher, torch.rand(2, 3, 64, 96) * 2 - 1)
+        sixteenth = stage.backbone.finer(taught[8])
+        torch.testing.assert_close(sixteenth, taught[16], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(stage.backbone.coarser(sixteenth), taught[32], rtol=1e-3, atol=1e-3)
+
+
+def test_a_backbone_learns_and_is_whitened(smoke: Smoke, teacher: Teacher, tmp_path: Path):
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    changes = {"stage": "backbone", "teacher": "given", "max_steps": 30, "save_every": 30, "ema_decay": 0}
+    changes |= with_vae(tmp_path)
+    trained = train(smoke(**changes))
+    assert falls(losses(tmp_path / "run")) and falls(losses(tmp_path / "run", "thirty_second"))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
+
+    backbone = LatentBackbone.from_pretrained(trained / "backbone")
+    stage: Any = build_stage(smoke(**changes))
+    with torch.no_grad():
+        pixels = stage.collate([stage.dataset[i, (32, 32)] for i in range(128)])["source"]
+        _, *deep = backbone.depths(stage.module.latents(pixels))
+        main = backbone.projection(joined(*deep))[:, :3].transpose(0, 1).flatten(1)
+    torch.testing.assert_close(main.mean(1), torch.zeros(3), atol=1e-2, rtol=0)
+    torch.testing.assert_close(torch.cov(main), torch.eye(3), atol=1e-2, rtol=0)
 
 
 def test_dense_features_are_learned_at_their_place(smoke: Smoke, teacher: Teacher):

@@ -2,6 +2,7 @@
 
 from mgie.config import TrainConfig
 from mgie.training.stages.autoencoder import AutoencoderStage
+from mgie.training.stages.backbone import BackboneStage
 from mgie.training.stages.base import Stage
 from mgie.training.stages.joint import JointStage
 from mgie.training.stages.language import LanguageStage
@@ -9,6 +10,7 @@ from mgie.training.stages.vision import VisionStage
 
 STAGES: dict[str, type[Stage]] = {
     "autoencoder": AutoencoderStage,
+    "backbone": BackboneStage,
     "vision": VisionStage,
     "language": LanguageStage,
     "joint": JointStage,

@@ -111,11 +111,9 @@ class Distillation(nn.Module):
         """Returns dense features (B, 320, H / 16, W / 16) and class logits (B, 1000) of pixels in [-1, 1]."""
         teacher = self.teacher
         doubled = functional.interpolate(pixels, scale_factor=2.0, mode="bilinear", align_corners=False)
-        x = teacher._swish(teacher._bn0(teacher._conv_stem(_normalise(doubled, TEACHER_MEAN, TEACHER_STD))))
-        for block in teacher._blocks:
-            x = block(x)
-        head = teacher._swish(teacher._bn1(teacher._conv_head(x)))
-        return x, teacher._fc(head.mean((2, 3)))
+        dense = teacher_features(teacher, doubled)[32]
+        head = teacher._swish(teacher._bn1(teacher._conv_head(dense)))
+        return dense, teacher._fc(head.mean((2, 3)))
 
     def recall(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Returns what the teacher says of a batch, asking it only about photographs that it has not seen."""
@@ -191,6 +189,21 @@ class VisionStage(Stage):
             for c in colours
         ]
         return grid([to_images(pixels), seen])
+
+
+def teacher_features(teacher: Any, pixels: Tensor) -> dict[int, Tensor]:
+    """Returns the last features (B, c, H / s, W / s) at each size of theirs, by s.
+
+    Args:
+        teacher: EfficientNet-lite0.
+        pixels: (B, 3, H, W) in [-1, 1].
+    """
+    x = teacher._swish(teacher._bn0(teacher._conv_stem(_normalise(pixels, TEACHER_MEAN, TEACHER_STD))))
+    features: dict[int, Tensor] = {}
+    for block in teacher._blocks:
+        x = block(x)
+        features[round(pixels.shape[3] / x.shape[3])] = x
+    return features
 
 
 def load_teacher(weights: str) -> nn.Module:
