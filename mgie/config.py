@@ -41,6 +41,8 @@ class ModelConfig:
     """Sizes of `mgie.models.edit_head.EditHead`; the language model's width is filled in."""
     unet: Part = None
     """Arguments of diffusers' `UNet2DConditionModel`; its channels and context width are filled in."""
+    backbone: str | None = None
+    """Folder with the `backbone` of an earlier stage, for a new UNet that says where it changes a picture."""
     scheduler: dict[str, Any] | None = None
     """Arguments of diffusers' `DPMSolverMultistepScheduler`, the solver of a new pipeline."""
     conditioning: Literal[Conditioning, None] = None

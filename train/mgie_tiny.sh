@@ -33,7 +33,8 @@ stage vision --set "teacher=$teacher"
 stage language "${edits[@]}" --set "model.vision_tower=$out/vision/pipeline/vision_tower"
 stage words "${edits[@]}" --set "model.mllm=$out/language/pipeline"
 edits+=(--set "data.addable_objects=$photographs/objects")
-stage joint "${edits[@]}" --set "model.vae=$out/autoencoder/pipeline/vae" --set "model.mllm=$out/words/pipeline"
+stage joint "${edits[@]}" --set "model.vae=$out/autoencoder/pipeline/vae" --set "model.mllm=$out/words/pipeline" \
+    --set "model.backbone=$out/backbone/pipeline/backbone"
 stage paint "${edits[@]}" --set "model.pipeline=$out/joint/pipeline"
 
 mgie extract "$out/paint" -o "$out/mgie-tiny" --dtype float16 \

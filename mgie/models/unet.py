@@ -10,9 +10,12 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mgie.models.backbone import FEATURES, LatentBackbone
+
 __all__ = [
     "ChangeUNet2DConditionModel",
     "ChangeUNet2DConditionOutput",
+    "FindingUNet2DConditionModel",
     "ModelMixin",
     "widen_conv_in",
 ]  # diffusers looks for `ModelMixin` here
@@ -78,6 +81,9 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
     `projection_class_embeddings_input_dim` is Q * C of the text.
     """
 
+    features = 0
+    """Channels that a subclass knows besides."""
+
     @functools.wraps(UNet2DConditionModel.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"class_embed_type": "projection", **kwargs})
@@ -86,7 +92,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         painted = channels + 2
         self.conv_out = nn.Conv2d(old.in_channels, painted, old.kernel_size, padding=old.padding)
         self.guide = nn.Conv2d(channels, _BINS, 3, padding=1)
-        known = (1 + len(_BLOCKS)) * channels + _BINS + _POSITIONS
+        known = (1 + len(_BLOCKS)) * channels + _BINS + _POSITIONS + self.features
         first: Any = self.conv_in
         self.conv_in = nn.Conv2d(
             channels + known, first.out_channels, first.kernel_size, padding=first.padding
@@ -121,6 +127,12 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
             weight.copy_(centres.view(-1, 1, 1, 1) * gradient[:, :, 1:4, 1:4] / _BIN_WIDTH**2)
             bias.copy_(centres * (grey - centres / 2) / _BIN_WIDTH**2)
 
+    def known(self, source: Tensor) -> Tensor:
+        """Returns what is known of each place of source latents (B, c, h, w), as (B, k, h, w)."""
+        means = [_block_means(source, side) for side in _BLOCKS]
+        bins = self.guide(source).softmax(dim=1)
+        return torch.cat([source, *means, bins, _positions(source)], dim=1)
+
     def forward(
         self,
         sample: Tensor,
@@ -141,9 +153,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         """
         noisy, source = sample.chunk(2, dim=1)
         signal = 1 - torch.as_tensor(timestep, device=sample.device).to(sample.dtype) / _LAST_TIMESTEP
-        means = [_block_means(source, side) for side in _BLOCKS]
-        bins = self.guide(source).softmax(dim=1)
-        known = torch.cat([source, *means, bins, _positions(source)], dim=1)
+        known = self.known(source)
         both = torch.cat([noisy * signal.view(-1, 1, 1, 1), known], dim=1)
         text = encoder_hidden_states.flatten(1)
         (painted,) = super().forward(
@@ -161,6 +171,24 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         if not return_dict:
             return (latents,)
         return ChangeUNet2DConditionOutput(sample=latents, change=change, changed_logits=logits)
+
+
+class FindingUNet2DConditionModel(ChangeUNet2DConditionModel):
+    """One that knows the features of a backbone, too: by them the text tells apart what is to change.
+
+    The backbone is trained before (`mgie.training.stages.backbone`) and stays as it is.
+    """
+
+    features = FEATURES
+
+    @functools.wraps(UNet2DConditionModel.__init__)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.backbone = LatentBackbone(self.guide.in_channels).requires_grad_(False)
+
+    def known(self, source: Tensor) -> Tensor:
+        """Returns what `ChangeUNet2DConditionModel.known` does, then the features."""
+        return torch.cat([super().known(source), self.backbone(source)], dim=1)
 
 
 def _gate(shares: Tensor) -> Tensor:

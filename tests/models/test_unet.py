@@ -7,7 +7,8 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 
-from mgie.models.unet import ChangeUNet2DConditionModel, widen_conv_in
+from mgie.models.backbone import FEATURES
+from mgie.models.unet import ChangeUNet2DConditionModel, FindingUNet2DConditionModel, widen_conv_in
 
 MEANS, GUIDE, X, ONE, KNOWN = 4, 12, 44, 49, 50
 """What a change UNet of four channels knows of a place: where means, guide, x and constant are; how much."""
@@ -16,7 +17,7 @@ MEANS, GUIDE, X, ONE, KNOWN = 4, 12, 44, 49, 50
 def small_unet(unet_class: type[UNet2DConditionModel] = UNet2DConditionModel) -> UNet2DConditionModel:
     change = {"in_channels": 8, "projection_class_embeddings_input_dim": 3 * 8}
     return unet_class(
-        **(change if unet_class is ChangeUNet2DConditionModel else {"in_channels": 4}),
+        **({"in_channels": 4} if unet_class is UNet2DConditionModel else change),
         out_channels=4,
         block_out_channels=(8, 16),
         layers_per_block=1,
@@ -210,6 +211,25 @@ def test_a_change_follows_a_tone_curve():
     expected[:, 1] -= 2 * (source[:, 0] > 1)
     apart = (source[:, :1] - 1).abs() > 0.01
     torch.testing.assert_close(after * apart, expected * apart, atol=1e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_the_text_tells_places_apart_by_their_features(tmp_path: Path):
+    unet = taught(small_unet(FindingUNet2DConditionModel), 0.0)
+    torch.nn.init.zeros_(unet.affine[-1].weight)
+    torch.nn.init.zeros_(unet.conv_out.weight)
+    coefficients = torch.zeros(6, KNOWN + FEATURES)
+    coefficients[4, KNOWN + 2] = 3.0
+    unet.affine[-1].bias.copy_(coefficients.flatten())
+    unet.save_pretrained(tmp_path)
+    loaded = FindingUNet2DConditionModel.from_pretrained(tmp_path)
+    assert isinstance(loaded, FindingUNet2DConditionModel)
+    frozen = {name.split(".")[0] for name, p in loaded.named_parameters() if not p.requires_grad}
+    assert frozen == {"backbone"}
+    both = torch.randn(2, 8, 8, 8)
+    logits = loaded(both, 999, torch.zeros(2, 3, 8)).changed_logits
+    torch.testing.assert_close(logits, 3 * unet.backbone(both[:, 4:])[:, 2:3])
+    assert logits.std() > 0
 
 
 def test_the_guide_shares_out_places_by_their_grey_value():

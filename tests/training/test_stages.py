@@ -398,6 +398,23 @@ def test_a_backbone_learns_and_is_whitened(smoke: Smoke, teacher: Teacher, tmp_p
     torch.testing.assert_close(torch.cov(main), torch.eye(3), atol=1e-2, rtol=0)
 
 
+def test_a_new_unet_gets_its_backbone(smoke: Smoke, tmp_path: Path):
+    LatentBackbone(4).save_pretrained(tmp_path / "four")
+    LatentBackbone(8).save_pretrained(tmp_path / "eight")
+    stage: Any = build_stage(smoke(**{"model.backbone": str(tmp_path / "four")}))
+    backbone, latents = stage.pipeline.unet.backbone, torch.randn(2, 4, 8, 8)
+    assert torch.equal(backbone(latents), LatentBackbone.from_pretrained(tmp_path / "four")(latents))
+    assert not any(p.requires_grad for p in backbone.parameters())
+    stage.pipeline.unet.save_pretrained(tmp_path / "unet")
+    again: Any = build_stage(smoke(**{"model.unet": str(tmp_path / "unet")}))
+    assert torch.equal(again.pipeline.unet.backbone(latents), backbone(latents))
+    with pytest.raises(ConfigError, match=r"model\.backbone reads latents of 8 channels; expected 4"):
+        build_stage(smoke(**{"model.backbone": str(tmp_path / "eight")}))
+    other = {"model.scheduler.prediction_type": "epsilon", "model.backbone": str(tmp_path / "four")}
+    with pytest.raises(ConfigError, match=r"model\.backbone is for a new UNet"):
+        build_stage(smoke(**other))
+
+
 def test_dense_features_are_learned_at_their_place(smoke: Smoke, teacher: Teacher):
     stage = build_stage(smoke(stage="vision", teacher="given"))
     assert isinstance(stage.module, Distillation)

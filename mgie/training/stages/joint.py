@@ -17,11 +17,12 @@ from mgie.data.dataset import open_dataset
 from mgie.errors import ConfigError
 from mgie.model_folder import read_json
 from mgie.models.autoencoder import UnshuffleAutoencoder
+from mgie.models.backbone import LatentBackbone
 from mgie.models.edit_head import EditHead
 from mgie.models.loading import load_model
 from mgie.models.mgie import MGIE
 from mgie.models.mllm import visual_token_ids
-from mgie.models.unet import ChangeUNet2DConditionModel, widen_conv_in
+from mgie.models.unet import ChangeUNet2DConditionModel, FindingUNet2DConditionModel, widen_conv_in
 from mgie.pipeline import MGIEPipeline
 from mgie.training.stages.base import HELD_INDEX, Stage, grid
 from mgie.training.stages.language import load_mllm, set_sight
@@ -127,17 +128,24 @@ def build_pipeline(config: TrainConfig) -> MGIEPipeline:
         scheduler = DPMSolverMultistepScheduler(**model.scheduler)
     if scheduler is None:
         raise ConfigError("model.scheduler is missing; give its arguments, or a model.pipeline that has one")
-    unet_class, head = _unet_class(model.unet, scheduler, vae), edit_head.config
+    unet_class, head = _unet_class(model.unet, scheduler, vae, model.backbone), edit_head.config
     sizes = {
         "in_channels": 2 * channels,
         "out_channels": channels,
         "cross_attention_dim": head.context_dim,
     }
-    if unet_class is ChangeUNet2DConditionModel:
+    if issubclass(unet_class, ChangeUNet2DConditionModel):
         sizes["projection_class_embeddings_input_dim"] = head.num_queries * head.context_dim
     unet = _part("unet", model.unet, base, unet_class, **sizes)
     if isinstance(model.unet, dict) and isinstance(unet, ChangeUNet2DConditionModel):
         unet.guide_by_grey(vae)
+    if isinstance(model.unet, dict) and isinstance(unet, FindingUNet2DConditionModel):
+        unet.backbone = _backbone(Path(str(model.backbone)), channels)
+    elif model.backbone is not None:
+        raise ConfigError(
+            "model.backbone is for a new UNet with prediction_type: sample; leave it out, or give the sizes "
+            "of a new model.unet"
+        )
     return MGIEPipeline(
         mllm=mllm,
         processor=processor,
@@ -149,14 +157,24 @@ def build_pipeline(config: TrainConfig) -> MGIEPipeline:
     )
 
 
-def _unet_class(part: Part, scheduler: Any, vae: Any) -> type[UNet2DConditionModel]:
+def _backbone(folder: Path, channels: int) -> LatentBackbone:
+    backbone = load_model(folder, LatentBackbone)
+    if (own := backbone.config.in_channels) != channels:
+        raise ConfigError(
+            f"model.backbone reads latents of {own} channels; expected {channels}, as model.vae gives them"
+        )
+    return backbone.requires_grad_(False)
+
+
+def _unet_class(part: Part, scheduler: Any, vae: Any, backbone: str | None) -> type[UNet2DConditionModel]:
     """Returns the class of the UNet: its folder's own, or for a new one whichever can paint the change."""
     if isinstance(part, str):
         own = read_json(Path(part) / "config.json").get("_class_name")
-        is_change = own == ChangeUNet2DConditionModel.__name__
-    else:
-        is_change = scheduler.config.prediction_type == "sample" and vae.config.scaling_factor == 1
-    return ChangeUNet2DConditionModel if is_change else UNet2DConditionModel
+        known = {c.__name__: c for c in (ChangeUNet2DConditionModel, FindingUNet2DConditionModel)}
+        return known.get(str(own), UNet2DConditionModel)
+    if scheduler.config.prediction_type != "sample" or vae.config.scaling_factor != 1:
+        return UNet2DConditionModel
+    return ChangeUNet2DConditionModel if backbone is None else FindingUNet2DConditionModel
 
 
 def _part(name: str, part: Part, base: dict[str, Any], cls: Any, **sizes: Any) -> Any:
