@@ -216,7 +216,7 @@ def load_teacher(weights: str) -> nn.Module:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
         raise ConfigError(
-            "stage vision needs the package efficientnet_lite_pytorch; pip install it"
+            "the teacher needs the package efficientnet_lite_pytorch; pip install it"
         ) from error
     teacher = EfficientNet.from_name("efficientnet-lite0")
     try:
