@@ -69,9 +69,13 @@ def taught(unet: UNet2DConditionModel, logit: float) -> UNet2DConditionModel:
     return unet
 
 
-def painting(coefficients: torch.Tensor) -> UNet2DConditionModel:
-    """Returns a change UNet that changes all places by this affine map (6, KNOWN) of what it knows."""
-    unet = taught(small_unet(ChangeUNet2DConditionModel), 9.0)
+def painting(
+    coefficients: torch.Tensor,
+    logit: float = 9.0,
+    unet_class: type[UNet2DConditionModel] = ChangeUNet2DConditionModel,
+) -> UNet2DConditionModel:
+    """Returns a change UNet that changes places by this affine map (6, known) of what it knows."""
+    unet = taught(small_unet(unet_class), logit)
     torch.nn.init.zeros_(unet.conv_out.weight)
     torch.nn.init.zeros_(unet.conv_out.bias[:4])
     torch.nn.init.zeros_(unet.affine[-1].weight)
@@ -215,12 +219,9 @@ def test_a_change_follows_a_tone_curve():
 
 @torch.no_grad()
 def test_the_text_tells_places_apart_by_their_features(tmp_path: Path):
-    unet = taught(small_unet(FindingUNet2DConditionModel), 0.0)
-    torch.nn.init.zeros_(unet.affine[-1].weight)
-    torch.nn.init.zeros_(unet.conv_out.weight)
     coefficients = torch.zeros(6, KNOWN + FEATURES)
     coefficients[4, KNOWN + 2] = 3.0
-    unet.affine[-1].bias.copy_(coefficients.flatten())
+    unet = painting(coefficients, 0.0, FindingUNet2DConditionModel)
     unet.save_pretrained(tmp_path)
     loaded = FindingUNet2DConditionModel.from_pretrained(tmp_path)
     assert isinstance(loaded, FindingUNet2DConditionModel)

@@ -139,13 +139,13 @@ def build_pipeline(config: TrainConfig) -> MGIEPipeline:
     unet = _part("unet", model.unet, base, unet_class, **sizes)
     if isinstance(model.unet, dict) and isinstance(unet, ChangeUNet2DConditionModel):
         unet.guide_by_grey(vae)
-    if isinstance(model.unet, dict) and isinstance(unet, FindingUNet2DConditionModel):
-        unet.backbone = _backbone(Path(str(model.backbone)), channels)
-    elif model.backbone is not None:
-        raise ConfigError(
-            "model.backbone is for a new UNet with prediction_type: sample; leave it out, or give the sizes "
-            "of a new model.unet"
-        )
+    if model.backbone is not None:
+        if not (isinstance(model.unet, dict) and isinstance(unet, FindingUNet2DConditionModel)):
+            raise ConfigError(
+                "model.backbone is for a new UNet with prediction_type: sample; leave it out, or give the "
+                "sizes of a new model.unet"
+            )
+        unet.backbone = _backbone(Path(model.backbone), channels)
     return MGIEPipeline(
         mllm=mllm,
         processor=processor,
