@@ -24,6 +24,9 @@ _LAST_TIMESTEP = 999
 """Of diffusers' noise schedules."""
 _POSITIONS = 6
 """Polynomials of second degree in a place's x and y."""
+_OCTAVES = 1, 2, 4, 8
+_WAVES = tuple((k * across, k * down) for k in _OCTAVES for across, down in ((1, 0), (0, 1), (1, 1), (1, -1)))
+"""Periods of the waves of a place's position on a short side, across and down."""
 _STRETCH = 3.0
 """The gate is 0 below two thirds of its threshold, 1 above four thirds: unsure places change little."""
 _LEAST_THRESHOLD = 0.35
@@ -176,10 +179,11 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
 class FindingUNet2DConditionModel(ChangeUNet2DConditionModel):
     """One that knows the features of a backbone, too: by them the text tells apart what is to change.
 
-    The backbone is trained before (`mgie.training.stages.backbone`) and stays as it is.
+    The backbone is trained before (`mgie.training.stages.backbone`) and stays as it is. And it knows waves of
+    the position (Fourier features; Tancik et al., 2020), of which patterns are sums.
     """
 
-    features = FEATURES
+    features = FEATURES + 2 * len(_WAVES)
 
     @functools.wraps(UNet2DConditionModel.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -187,8 +191,8 @@ class FindingUNet2DConditionModel(ChangeUNet2DConditionModel):
         self.backbone = LatentBackbone(self.guide.in_channels).requires_grad_(False)
 
     def known(self, source: Tensor) -> Tensor:
-        """Returns what `ChangeUNet2DConditionModel.known` does, then the features."""
-        return torch.cat([super().known(source), self.backbone(source)], dim=1)
+        """Returns what `ChangeUNet2DConditionModel.known` does, then the features and the waves."""
+        return torch.cat([super().known(source), self.backbone(source), _waves(source)], dim=1)
 
 
 def _gate(shares: Tensor) -> Tensor:
@@ -213,6 +217,15 @@ def _positions(latents: Tensor) -> Tensor:
     size = latents.shape[2:]
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, n).to(latents) for n in size), indexing="ij")
     return torch.stack([x, y, x * x, y * y, x * y, torch.ones_like(x)]).expand(len(latents), -1, -1, -1)
+
+
+def _waves(latents: Tensor) -> Tensor:
+    """Returns sines, then cosines, of where each place of latents (B, c, h, w) is, by `_WAVES`."""
+    size = latents.shape[2:]
+    places = ((torch.arange(n, device=latents.device) + 0.5) / min(size) for n in size)  # phases need fp32
+    y, x = torch.meshgrid(*places, indexing="ij")
+    phases = 2 * torch.pi * torch.stack([across * x + down * y for across, down in _WAVES])
+    return torch.cat([phases.sin(), phases.cos()]).to(latents).expand(len(latents), -1, -1, -1)
 
 
 def _spread(latents: Tensor, weights: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from mgie.models.unet import ChangeUNet2DConditionModel, FindingUNet2DConditionM
 
 MEANS, GUIDE, X, ONE, KNOWN = 4, 12, 44, 49, 50
 """What a change UNet of four channels knows of a place: where means, guide, x and constant are; how much."""
+WAVES, EIGHT_DOWN = 32, 13
+"""Waves that one with a backbone knows after its features; where the sine of eight from top to bottom is."""
 
 
 def small_unet(unet_class: type[UNet2DConditionModel] = UNet2DConditionModel) -> UNet2DConditionModel:
@@ -219,7 +221,7 @@ def test_a_change_follows_a_tone_curve():
 
 @torch.no_grad()
 def test_the_text_tells_places_apart_by_their_features(tmp_path: Path):
-    coefficients = torch.zeros(6, KNOWN + FEATURES)
+    coefficients = torch.zeros(6, KNOWN + FEATURES + WAVES)
     coefficients[4, KNOWN + 2] = 3.0
     unet = painting(coefficients, 0.0, FindingUNet2DConditionModel)
     unet.save_pretrained(tmp_path)

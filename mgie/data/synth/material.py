@@ -86,8 +86,8 @@ def _stars(height: int, width: int) -> Array:
     return light
 
 
-_PERIOD = 0.13
-"""Of the cloth patterns, in short sides: 17 pixels in a picture of 128."""
+_PERIOD = 1 / 8
+"""Of the cloth patterns, in short sides: 16 pixels in a picture of 128."""
 
 
 def _stripes(y: Array, x: Array) -> Array:
