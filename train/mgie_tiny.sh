@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes mgie-tiny from raw photographs: a day on two CPU cores. An interrupted run goes on where it was.
+# Makes mgie-tiny from raw photographs: 14 hours on a CPU core. An interrupted run goes on where it was.
 #
 #   train/mgie_tiny.sh DATA TEACHER OUT [--set KEY=VALUE ...]
 #
