@@ -235,6 +235,20 @@ def test_the_text_tells_places_apart_by_their_features(tmp_path: Path):
     assert logits.std() > 0
 
 
+@torch.no_grad()
+def test_stripes_are_a_wave_of_the_position():
+    """Eight on a short side, from its first place on, in any format; in bf16 as well."""
+    coefficients = torch.zeros(6, KNOWN + FEATURES + WAVES)
+    coefficients[0, KNOWN + FEATURES + EIGHT_DOWN] = 1.0
+    unet = painting(coefficients, unet_class=FindingUNet2DConditionModel).to(torch.bfloat16)
+    for height, width in ((32, 48), (48, 32)):
+        source = torch.randn(1, 4, height, width).bfloat16()
+        change = unet(torch.cat([source, source], 1), 999, torch.zeros(1, 3, 8).bfloat16()).change
+        stripes = torch.tensor([1.0, 1.0, -1.0, -1.0]).mul(0.5**0.5).repeat(height // 4)[:, None]
+        torch.testing.assert_close(change[0, 0], stripes.expand(-1, width).bfloat16(), atol=0.01, rtol=0)
+        assert not change[0, 1:].any()
+
+
 def test_the_guide_shares_out_places_by_their_grey_value():
     class Nearest:
         """Decodes three channels as the colours of squares of 8 pixels."""
