@@ -236,6 +236,16 @@ def test_the_text_tells_places_apart_by_their_features(tmp_path: Path):
 
 
 @torch.no_grad()
+def test_sides_need_not_be_multiples_of_what_the_unet_halves():
+    unet = taught(small_unet(FindingUNet2DConditionModel), 9.0)
+    for size in ((7, 5), (8, 9)):
+        source = torch.randn(1, 4, *size)
+        change = unet(torch.cat([source, source], 1), 999, torch.randn(1, 3, 8)).sample - source
+        assert change.shape == source.shape and change.isfinite().all()
+        assert change.std(dim=(2, 3)).min() > 0.01
+
+
+@torch.no_grad()
 def test_stripes_are_a_wave_of_the_position():
     """Eight on a short side, from its first place on, in any format; in bf16 as well."""
     coefficients = torch.zeros(6, KNOWN + FEATURES + WAVES)
