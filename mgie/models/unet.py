@@ -28,9 +28,7 @@ _OCTAVES = 1, 2, 4, 8
 _WAVES = tuple((k * across, k * down) for k in _OCTAVES for across, down in ((1, 0), (0, 1), (1, 1), (1, -1)))
 """Periods of the waves of a place's position on a short side, across and down."""
 _STRETCH = 3.0
-"""The gate is 0 below two thirds of its threshold, 1 above four thirds: unsure places change little."""
-_LEAST_THRESHOLD = 0.35
-"""Of a share; below two thirds of it nothing changes, however unsure the other places are."""
+"""The gate is 0 where a third of a place changes or less, and 1 from two thirds on."""
 _BLOCKS = (2, 4)
 """Places on a side of the squares whose mean a place knows."""
 _BINS = 32
@@ -59,7 +57,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
     It predicts the target's latents (`prediction_type: sample`) as `source + gate * change`: where an outline
     crosses a place, its share of the change, as in compositing. One more channel of the last layer holds the
     logits of the gate, which `mgie.diffusion.location_loss` teaches; the gate is their sigmoid, stretched
-    around a threshold and clipped so that it reaches 0 and 1 (Louizos et al., 2018, equation 11).
+    around one half and clipped so that it reaches 0 and 1 (Louizos et al., 2018, equation 11).
 
     What is behind a thing that goes is guessed from what is around it: what the gate leaves alone, spread
     smoothly over the rest (pull and push; Gortler et al., 1996). Another channel says how far the change goes
@@ -166,7 +164,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         coefficients = self.affine(whole).view(len(source), painted.shape[1], -1)
         painted = painted + torch.einsum("bof,bfhw->bohw", coefficients, known)
         change, logits, to_surroundings = painted.split([source.shape[1], 1, 1], dim=1)
-        gate = _gate(logits.sigmoid())
+        gate = (_STRETCH * (logits.sigmoid() - 0.5) + 0.5).clamp(0, 1)
         # One place more, since the autoencoder smears what goes over its neighbours.
         untouched = 1 - functional.max_pool2d(gate.detach(), 3, stride=1, padding=1)
         change = change + to_surroundings * (_spread(source, untouched) - source)
@@ -193,23 +191,6 @@ class FindingUNet2DConditionModel(ChangeUNet2DConditionModel):
     def known(self, source: Tensor) -> Tensor:
         """Returns what `ChangeUNet2DConditionModel.known` does, then the features and the waves."""
         return torch.cat([super().known(source), self.backbone(source), _waves(source)], dim=1)
-
-
-def _gate(shares: Tensor) -> Tensor:
-    """Returns how much of its change each place gets, (B, 1, h, w) in [0, 1].
-
-    The threshold is the one whose places can expect the best Dice coefficient, and is half of that (Lipton et
-    al., 2014, theorem 1): one half for a model that is sure, less for one that is not, which then paints the
-    likeliest places rather than nothing.
-
-    Args:
-        shares: (B, 1, h, w), how much of each place changes, as the model sees it.
-    """
-    largest = shares.detach().float().flatten(1).sort(dim=1, descending=True).values
-    count = torch.arange(1, largest.shape[1] + 1, device=shares.device)
-    dice = 2 * largest.cumsum(1) / (count + largest.sum(1, keepdim=True))
-    threshold = (dice.amax(1) / 2).clamp(_LEAST_THRESHOLD, 0.5).to(shares)
-    return (_STRETCH * (shares / threshold.view(-1, 1, 1, 1) - 1) / 2 + 0.5).clamp(0, 1)
 
 
 def _positions(latents: Tensor) -> Tensor:
