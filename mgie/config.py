@@ -80,8 +80,10 @@ class DataConfig:
     """Training sizes, (width, height) in pixels; each batch has one of them."""
     crop: list[float] = field(default_factory=lambda: [0.7, 1.0])
     """Range of the random crop's side, as a share of the largest crop of the wanted aspect."""
+    light: float = 0.0
+    """How much light and colour of photographs are varied, 0.1 for a tenth; not for pairs of one's own."""
     describe_rate: float = 0.0
-    """Share of rows that describe the picture instead of editing it (stage `language`)."""
+    """Share of rows that say what is to be seen, or where, instead of editing it (stage `language`)."""
     num_workers: int = 0
     """Processes that make batches ahead of time."""
 
@@ -155,6 +157,9 @@ class TrainConfig:
     cached_batches: int = 0
     """Batches that a frozen language model and the autoencoder read once, and the rest is trained on again
     and again, from memory; 0 for new ones at every step (stage `joint` with `learning_rates: {mllm: 0}`)."""
+    sight_weight: float = 0.0
+    """Weight of knowing what is where on made edits, which is read off the vision tower's patches: its
+    answers alone teach a small language model hardly to look (stages `language` and `joint`)."""
     train_vision_tower: bool = False
     """Whether the vision tower is trained with the language model (stages `language` and `joint`)."""
     teacher: str | None = None
@@ -172,7 +177,14 @@ class TrainConfig:
         for name in (*counts, "log_every", "save_every", "sample_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        numbers = ("learning_rate", "weight_decay", "max_grad_norm", "diffusion_weight", "cached_batches")
+        numbers = (
+            "learning_rate",
+            "weight_decay",
+            "max_grad_norm",
+            "diffusion_weight",
+            "sight_weight",
+            "cached_batches",
+        )
         for name in numbers:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a number from 0 on")

@@ -9,6 +9,7 @@ IMAGE_TOKEN = "<image>"
 MAX_WORDS_LENGTH = 2000
 """Longest instruction, in characters."""
 DESCRIBE = "what is in this picture?"
+LOCATE = "what is where in this picture?"
 
 
 def visual_tokens(num: int = NUM_VISUAL_TOKENS) -> list[str]:

@@ -6,13 +6,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from mgie.config import Conditioning
 from mgie.data.dataset import Sample
-from mgie.data.synth import Pixels
+from mgie.data.synth import Box, Pixels
 from mgie.models.mllm import tokenize_dialogues
 
+MAX_THINGS, MAX_NAME = 8, 10
+"""Most things of a picture that are looked for, and most tokens of a name."""
+_COVERED = 100
+"""Of 255, how much of a patch a thing covers that is seen there."""
+MAX_COPIES = 2
+"""Most things in one edit that come where they were not."""
 IGNORED = -100
 """Label of tokens that are not learned, PyTorch's and transformers' default."""
 
@@ -23,10 +30,18 @@ def to_tensor(pictures: Sequence[Pixels]) -> Tensor:
 
 
 def collate_pictures(samples: Sequence[Sample]) -> dict[str, Tensor]:
-    """Returns `source` and `target`, each (B, 3, H, W) in [-1, 1]."""
+    """Returns `source` and `target`, (B, 3, H, W) in [-1, 1], and `copies`: see `diffusion.copy_loss`."""
+    copies = torch.zeros(len(samples), MAX_COPIES, 2, 4)
+    for i, sample in enumerate(samples):
+        height, width = sample.source.shape[:2]
+        for j, pair in enumerate(sample.copies):
+            for k, box in enumerate(pair):
+                corners = (box.left, box.top, box.left + box.side, box.top + box.side)
+                copies[i, j, k] = torch.tensor(corners) / torch.tensor([width, height] * 2) * 2 - 1
     return {
         "source": to_tensor([sample.source for sample in samples]),
         "target": to_tensor([sample.target for sample in samples]),
+        "copies": copies,
     }
 
 
@@ -38,6 +53,8 @@ class EditCollator:
     """transformers' `LlavaProcessor`."""
     conditioning: Conditioning = "mgie"
     """Rows of "lgie" have no picture, those of "ip2p" no answer either."""
+    with_things: bool = False
+    """Whether to tell, for `mgie.models.sight`, what is where on the picture."""
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """Returns `input_ids`, `attention_mask`, `labels`, `pixel_values`, `source` and `target`.
@@ -63,5 +80,26 @@ class EditCollator:
             "attention_mask": attention_mask,
             "labels": labels,
             **({} if pixel_values is None else {"pixel_values": pixel_values}),
+            **(self._things(samples) if self.with_things else {}),
             **collate_pictures(samples),
         }
+
+    def _things(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """Returns `things` (B, P), `pasted` (B, T) and `names` (B, T, N), see `mgie.models.sight.Sight`."""
+        side = self.processor.image_processor.size["height"] // self.processor.patch_size
+        things = torch.zeros(len(samples), side, side, dtype=torch.long)
+        pasted = torch.zeros(len(samples), MAX_THINGS)
+        names = torch.zeros(len(samples), MAX_THINGS, MAX_NAME, dtype=torch.long)
+        for i, sample in enumerate(samples):
+            for j, (name, where) in enumerate(sample.things[-MAX_THINGS:]):  # what was put on it comes last
+                if isinstance(where, Box):
+                    mask = np.zeros(sample.source.shape[:2], np.bool_)
+                    mask[where.part] = True
+                    pasted[i, j] = 1
+                else:
+                    mask = where
+                small = Image.fromarray(mask).convert("L").resize((side, side), Image.Resampling.BOX)
+                things[i][torch.from_numpy(np.array(small)) >= _COVERED] = j + 1
+                ids = self.processor.tokenizer(f" {name}", add_special_tokens=False).input_ids[:MAX_NAME]
+                names[i, j, : len(ids)] = torch.tensor(ids)
+        return {"things": things.flatten(1), "pasted": pasted, "names": names}

@@ -4,7 +4,7 @@ A row is a pure function of (seed, index, size), whoever asks for it and wheneve
 resumed run repeat the original bit for bit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,10 @@ from mgie.config import DataConfig
 from mgie.data.photographs import Photograph, read_photographs
 from mgie.data.records import Record, folder_of, read_records
 from mgie.data.synth import (
+    Box,
     EditSampler,
     Made,
+    Mask,
     Objects,
     Pixels,
     Requests,
@@ -25,10 +27,20 @@ from mgie.data.synth import (
     as_pixels,
     open_scene,
 )
+from mgie.data.synth.edit import FAMILIES, MadeEdit
+from mgie.data.synth.object_edits import ObjectEdit
+from mgie.data.synth.region import MIN_SHARE, Region, place_of
 from mgie.data.synth.wording import pick
 from mgie.errors import DataError
 from mgie.images import open_image
-from mgie.prompts import DESCRIBE, answer, question
+from mgie.prompts import DESCRIBE, LOCATE, answer, question
+
+_LOCATED_SHARE = 0.8
+"""Of the descriptions, those that say where things are."""
+_MAX_REGIONS = 2
+"""Of the photograph, in such a description."""
+_LEAST_REGION = 0.02
+"""Share of the picture of a region that is looked for."""
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
@@ -48,6 +60,10 @@ class Sample:
     """The same after the edit."""
     question: str
     answer: str
+    things: tuple[tuple[str, Box | Mask], ...] = ()
+    """Names of what is to be seen, and where: regions of the photograph, then what an edit put on it."""
+    copies: tuple[tuple[Box, Box], ...] = ()
+    """Squares of the source, at the training size, that come up again in the target, and where."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,7 @@ class PhotographDataset(Dataset[Sample]):
             misplaced_rate=config.misplaced_rate,
             objects=Objects.read(config.objects, config.addable_objects) if config.objects else None,
         )
+        self.located = [name for name in self.edits.taken if isinstance(FAMILIES[name], ObjectEdit | Region)]
         self.described = [p for p in self.photographs if p.names or p.captions]
         if config.describe_rate and not self.described:
             raise DataError(f"{config.photographs} names nothing to describe; set data.describe_rate=0")
@@ -121,10 +138,16 @@ class PhotographDataset(Dataset[Sample]):
         def opened(photograph: Photograph) -> Scene:
             picture = photograph.load()
             crop = Crop.draw(picture.size, size, self.config.crop, rng)
-            crops.append(crop.at_own_size(picture))
-            return open_scene(photograph, picture, self.edits.objects, crop)
+            relit = _light(self.config.light, rng)
+            crops.append(relit(crop.at_own_size(picture)))
+            return open_scene(photograph, picture, self.edits.objects, lambda image: relit(crop(image)))
 
-        if describes:
+        if describes and rng.random() < _LOCATED_SHARE and self.located:
+            _, scene, edit = self.edits.draw(rng, opened, pick(rng, self.located))
+            edited = edit.make(scene)
+            made = Made(source=edited.source, target=edited.source, things=edited.things)
+            words = LOCATE, _locations(scene, edit, rng)
+        elif describes:
             photograph = pick(rng, self.described)
             scene = opened(photograph)
             made = Made(source=scene.pixels, target=scene.pixels)
@@ -134,8 +157,10 @@ class PhotographDataset(Dataset[Sample]):
             made = edit.make(scene)
             words = question(edit.instruction), answer(edit.expressive)
         # The vision tower's processor gets the crop at its own size, as it gets a user's photo.
+        regions = tuple((n, m) for n, m in scene.regions.items() if m.mean() >= _LEAST_REGION)
+        things = regions + made.things
         picture = crops[-1] if made.source is scene.pixels else as_picture(made.source)
-        return Sample(picture, made.source, made.target, *words)
+        return Sample(picture, made.source, made.target, *words, things=things, copies=made.copies)
 
 
 class RecordDataset(Dataset[Sample]):
@@ -212,6 +237,27 @@ class StepSampler(Sampler[list[Key]]):
     def __len__(self) -> int:
         """Returns the number of batches."""
         return len(self.batches)
+
+
+def _light(strength: float, rng: np.random.Generator) -> Callable[[Image.Image], Image.Image]:
+    """Returns what gives RGB pictures another light, the same to each; others, as masks, stay as they are."""
+    if not strength:
+        return lambda image: image
+    gamma, gains = np.exp(rng.normal(0, strength)), 1 + rng.uniform(-strength, strength, 3)
+    curve = np.linspace(0, 1, 256) ** gamma
+    table = [int(value) for gain in gains for value in np.clip(curve * gain * 255 + 0.5, 0, 255)]
+    return lambda image: image.point(table) if image.mode == "RGB" else image
+
+
+def _locations(scene: Scene, edit: MadeEdit, rng: np.random.Generator) -> str:
+    """Returns a sentence with what is to be seen before the edit, and where."""
+    family = FAMILIES[edit.family]
+    layout = family.layouts(edit.params)[0] if isinstance(family, ObjectEdit) else ()
+    things = [(f"{placed.colour} {placed.name}".lstrip(), placed.place) for placed in layout]
+    things = [things[i] for i in rng.permutation(len(things))]
+    large = [(name, place_of(mask)) for name, mask in scene.regions.items() if mask.mean() >= MIN_SHARE]
+    things += [large[i] for i in rng.permutation(len(large))[:_MAX_REGIONS]]
+    return ("; ".join(f"{name} {place}" for name, place in things) or "nothing") + "."
 
 
 def _description(photograph: Photograph, rng: np.random.Generator) -> str:

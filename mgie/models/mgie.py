@@ -25,6 +25,7 @@ from mgie.models.mllm import (
     visual_token_positions,
     visual_token_states,
 )
+from mgie.models.sight import Sight, seen
 
 
 class MGIE(nn.Module):
@@ -49,6 +50,7 @@ class MGIE(nn.Module):
         timestep_shift: see `mgie.diffusion.Draws`.
         relative_to_copy: see `mgie.diffusion.denoising_loss`; for latents with a scaling factor of 1.
         location_weight: see `mgie.diffusion.denoising_loss`.
+        sight_weight: weight of `mgie.models.sight.Sight`, for rows that say what is where.
         conditioning: for "lgie" the batch has no picture for the language model; for "ip2p" it has no answer
             either, and the states of the question's tokens take the place of the visual tokens' in step 1.
     """
@@ -69,6 +71,7 @@ class MGIE(nn.Module):
         relative_to_copy: bool = False,
         location_weight: float = 1.0,
         conditioning: Conditioning = "mgie",
+        sight_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.mllm, self.edit_head, self.vae, self.unet = mllm, edit_head, vae.requires_grad_(False), unet
@@ -77,9 +80,12 @@ class MGIE(nn.Module):
         self.diffusion_weight, self.timestep_shift = diffusion_weight, timestep_shift
         self.relative_to_copy, self.location_weight = relative_to_copy, location_weight
         self.conditioning: Conditioning = conditioning
+        self.sight_weight = sight_weight
+        if sight_weight:
+            self.sight = Sight(mllm.lm_head.in_features)
 
     def forward(self, batch: dict[str, Tensor], randomness: Generator | Draws) -> dict[str, Tensor]:
-        """Returns the scalars `loss`, `lm_loss` (0 for "ip2p") and `diffusion_loss`.
+        """Returns the scalars `loss`, `lm_loss` (0 for "ip2p"), `diffusion_loss`; `sight_loss` if it counts.
 
         Args:
             batch: as `mgie.data.collate.EditCollator` or, of a language model that is not trained, `encode`
@@ -88,14 +94,16 @@ class MGIE(nn.Module):
         """
         encoded = "visual_token_states" in batch
         embeds = visual_token_embeds(self.mllm, self.visual_token_ids)
-        lm_loss = embeds.new_zeros(())
+        lm_loss = sight_loss = embeds.new_zeros(())
         if self.conditioning == "ip2p":
             ids, attention_mask = batch["input_ids"], batch["attention_mask"]
             prompt_embeds = self.edit_head(*question_states(self.mllm, ids, attention_mask), attention_mask)
         elif encoded:
             prompt_embeds = self.edit_head(batch["visual_token_states"], embeds)
         else:
-            lm_loss, states = self.imagine(batch)
+            lm_loss, states, patches = self.imagine(batch)
+            if self.sight_weight:
+                sight_loss = seen(self.sight, self.mllm, patches, batch)
             prompt_embeds = self.edit_head(states, embeds)
         null_embeds = self.edit_head(torch.zeros_like(embeds), embeds)
 
@@ -136,8 +144,9 @@ class MGIE(nn.Module):
             self.relative_to_copy,
             self.location_weight,
         )
-        loss = lm_loss + self.diffusion_weight * diffusion_loss
-        return {"loss": loss, "lm_loss": lm_loss.detach(), "diffusion_loss": diffusion_loss.detach()}
+        loss = lm_loss + self.sight_weight * sight_loss + self.diffusion_weight * diffusion_loss
+        losses = {"loss": loss, "lm_loss": lm_loss.detach(), "diffusion_loss": diffusion_loss.detach()}
+        return losses | ({"sight_loss": sight_loss.detach()} if self.sight_weight else {})
 
     def encode(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns what language model and autoencoder make of a batch.
@@ -145,7 +154,7 @@ class MGIE(nn.Module):
         `visual_token_states` (B, N, D), `target_latent_parameters` (B, 2c, h, w), mean and log variance,
         `image_latents` (B, c, h, w), and `changed` (B, 1, h, w), see `mgie.diffusion.changed_places`.
         """
-        _, states = self.imagine(batch)
+        _, states, _ = self.imagine(batch)
         latent_dist, image_latents, changed = self._encode_pair(batch)
         return {
             "visual_token_states": states,
@@ -154,12 +163,15 @@ class MGIE(nn.Module):
             "changed": changed,
         }
 
-    def imagine(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Returns the language model's loss (a scalar) and the states of the visual tokens (B, N, D)."""
-        hidden_states, loss = answer_states_and_loss(self.mllm, batch)
+    def imagine(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Returns the language model's loss (a scalar) and the states of the visual tokens (B, N, D).
+
+        And the picture's patches (B, P, D) as it is given them.
+        """
+        hidden_states, loss, patches = answer_states_and_loss(self.mllm, batch)
         num = len(self.visual_token_ids)
         positions = visual_token_positions(batch["labels"], self.visual_token_ids[0], num)
-        return loss, visual_token_states(hidden_states, positions, num)
+        return loss, visual_token_states(hidden_states, positions, num), patches
 
     def _encode_pair(self, batch: dict[str, Tensor]) -> tuple[DiagonalGaussianDistribution, Tensor, Tensor]:
         """Returns what `encode_pair` does, and how much of each place changes; see `changed_places`."""

@@ -159,10 +159,11 @@ def visual_token_states(hidden_states: Tensor, positions: Tensor, num: int = NUM
 
 def answer_states_and_loss(
     mllm: LlavaForConditionalGeneration, batch: Mapping[str, Tensor]
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Returns the last hidden states (B, L, D), and the mean cross-entropy of the answers' tokens, a scalar.
 
-    Equal to the loss of LLaVA itself, which computes the logits of picture and question too.
+    Third comes what the projector makes of the picture's patches, (B, P, D); None without a picture. The loss
+    equals that of LLaVA itself, which computes the logits of picture and question too.
 
     Args:
         mllm: LLaVA.
@@ -178,7 +179,10 @@ def answer_states_and_loss(
     labels = batch["labels"][:, 1:]
     answered = labels != -100
     logits = mllm.lm_head(states[:, :-1][answered])
-    return states, nn.functional.cross_entropy(logits.float(), labels[answered])
+    patches = output.image_hidden_states if "pixel_values" in batch else None
+    if isinstance(patches, list | tuple):  # one tensor for each picture
+        patches = torch.stack(list(patches))
+    return states, nn.functional.cross_entropy(logits.float(), labels[answered]), patches
 
 
 def question_states(

@@ -11,6 +11,7 @@ from transformers import LlavaProcessor
 
 from mgie.data.collate import IGNORED, EditCollator, collate_pictures, to_tensor
 from mgie.data.dataset import Sample
+from mgie.data.synth import Box
 from mgie.models.mllm import dialogue_text
 from mgie.pipeline import MGIEPipeline
 from mgie.prompts import answer, question
@@ -88,3 +89,32 @@ def test_worker_processes_can_have_it(processor: LlavaProcessor):
     collate = pickle.loads(pickle.dumps(EditCollator(processor)))
     row = sample("make it red", "It would be red.")
     assert torch.equal(collate([row])["input_ids"], EditCollator(processor)([row])["input_ids"])
+
+
+def test_what_is_where(processor: LlavaProcessor):
+    """The right half of the picture is a region, and at its top right is a thing."""
+    side = 32 // processor.patch_size
+    right = np.zeros((32, 64), np.bool_)
+    right[:, 32:] = True
+    source = np.zeros((32, 64, 3), np.float32)
+    picture = Image.new("RGB", (64, 32))
+    row = Sample(
+        picture,
+        source,
+        source,
+        "q",
+        "a",
+        things=(("sky", right), ("red cup", Box(0, 48, 16))),
+        copies=((Box(0, 48, 16), Box(16, 0, 16)),),
+    )
+    bare = Sample(picture, source, source, "q", "a")
+    batch = EditCollator(processor, with_things=True)([row, bare])
+    things = batch["things"].view(2, side, side)
+    assert side >= 2 and (things[0, :, : side // 2] == 0).all() and (things[1] == 0).all()
+    assert things[0, -1, -1] == 1 and things[0, 0, -1] == 2
+    assert batch["pasted"][0, :2].tolist() == [0, 1]
+    names = [processor.tokenizer.decode(ids[ids > 0]) for ids in batch["names"][0, :2]]
+    assert names == [" sky", " red cup"]
+    assert batch["copies"][0, 0].tolist() == [[0.5, -1, 1, 0], [-1, 0, -0.5, 1]]
+    assert not batch["copies"][0, 1:].any() and not batch["copies"][1].any()
+    assert "things" not in EditCollator(processor)([row])

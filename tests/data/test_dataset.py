@@ -1,6 +1,7 @@
 """What training sees, and in which order."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from PIL import Image
 from mgie.config import DataConfig
 from mgie.data.dataset import PhotographDataset, RecordDataset, Sample, StepSampler, open_dataset
 from mgie.data.records import Record, write_records
+from mgie.data.synth import Box
+from mgie.data.synth.layout import PLACES, SCALES, Placed, box_of
 from mgie.errors import DataError, MGIEError
-from mgie.prompts import DESCRIBE
+from mgie.prompts import DESCRIBE, LOCATE
 
 SIZE = (48, 32)
 
@@ -108,6 +111,19 @@ def test_rows_with_objects_on_them(photographs: Path, tmp_path: Path):
         # The vision tower sees the object too.
         assert np.array_equal(np.asarray(row.picture), (row.source * 255 + 0.5).astype(np.uint8))
         assert any(name in row.answer for name in ("cup", "kite", "sofa"))
+    located = PhotographDataset(replace(config, describe_rate=1.0), 0)
+    rows = [row for row in (located[i, SIZE] for i in range(12)) if row.question == LOCATE]
+    assert 6 < len(rows) < 12
+    assert all(np.array_equal(row.source, row.target) for row in rows)
+    for row in rows:
+        ((name, box),) = row.things[-1:]
+        assert isinstance(box, Box)
+        listed = [place for place in PLACES if f"{name} {place}" in row.answer]
+        assert any(
+            box == box_of(Placed(name, place, share), row.source.shape)
+            for place in listed
+            for share in SCALES.values()
+        )
 
 
 def test_described_pictures(photographs: Path):
@@ -117,6 +133,21 @@ def test_described_pictures(photographs: Path):
     assert all("cat" in row.answer and "[IMG" not in row.answer for row in rows)
     assert any("A cat sits still." in row.answer for row in rows)
     assert all(np.array_equal(row.source, row.target) for row in rows)
+
+
+def test_another_light_is_that_of_the_whole_row(photographs: Path):
+    plain, lit = (
+        PhotographDataset(DataConfig(photographs=str(photographs), families=["grey"], light=light), 0)
+        for light in (0.0, 0.3)
+    )
+    changed = 0
+    for i in range(6):
+        row, other = plain[i, SIZE], lit[i, SIZE]
+        changed += not np.array_equal(row.source, other.source)
+        seen = np.asarray(other.picture.resize(SIZE, Image.Resampling.LANCZOS))
+        assert np.abs(seen - other.source * 255).mean() < 2  # cropped and lit, in the one order or the other
+        assert np.ptp(other.target, axis=2).max() < 0.01  # the target is made of what is lit
+    assert changed == 6
 
 
 def test_held_out_photographs_stay_out(photographs: Path):

@@ -74,7 +74,7 @@ def test_losses_and_their_weight(build: Build, batch: dict[str, Tensor]):
 
 def test_language_loss_is_the_cross_entropy_of_the_answers(build: Build, batch: dict[str, Tensor]):
     module = build()
-    loss, _ = module.imagine(batch)
+    loss, _, _ = module.imagine(batch)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
     logits = module.mllm(**inputs).logits[:, :-1].flatten(0, 1)
     expected = torch.nn.functional.cross_entropy(logits, batch["labels"][:, 1:].flatten())
@@ -83,7 +83,7 @@ def test_language_loss_is_the_cross_entropy_of_the_answers(build: Build, batch: 
 
 def test_states_are_of_the_last_layer_before_each_visual_token(build: Build, batch: dict[str, Tensor]):
     module = build()
-    _, states = module.imagine(batch)
+    _, states, _ = module.imagine(batch)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
     hidden = module.mllm(**inputs, output_hidden_states=True).hidden_states[-1]
     for row, ids in enumerate(batch["input_ids"].tolist()):
@@ -94,8 +94,8 @@ def test_states_are_of_the_last_layer_before_each_visual_token(build: Build, bat
 
 def test_denoising_alone_teaches_the_edit_head_and_the_language_model(build: Build, batch: dict[str, Tensor]):
     module = build(condition_dropout=0.0)
-    lm_loss, states = module.imagine(batch)
-    module.imagine = lambda batch: (lm_loss.detach(), states)
+    lm_loss, *states = module.imagine(batch)
+    module.imagine = lambda batch: (lm_loss.detach(), *states)
     module(batch, Generator().manual_seed(0))["loss"].backward()
     layers = module.mllm.model.language_model.layers
     for name, parameter in (

@@ -347,6 +347,20 @@ def test_the_vision_tower_is_trained_where_the_configuration_says_so(name: str, 
         assert not [name for name, p in tower.items() if p.requires_grad and p.grad is None]
 
 
+@pytest.mark.parametrize("name", ["language", "joint"])
+def test_what_is_where_is_learned_where_the_configuration_says_so(name: str, smoke: Smoke):
+    losses = []
+    for weight in (0.0, 1.0):
+        stage: Any = build_stage(smoke(stage=name, sight_weight=weight, train_vision_tower=True))
+        loss = stage.module(batch_of(stage), step_generator(0, 0, 0))["loss"]
+        loss.backward()
+        losses.append(loss.item())
+        read = [p for key, p in stage.module.named_parameters() if key.startswith("sight.")]
+        assert bool(read) == bool(weight)
+        assert all(p.grad is not None for p in read)
+    assert losses[1] > losses[0]
+
+
 def test_a_language_model_may_learn_without_pictures(smoke: Smoke):
     stage: Any = build_stage(
         smoke(**{"stage": "language", "model.conditioning": "lgie", "train_vision_tower": True})

@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 from mgie.data.synth.colour import COLOURS, duotone
 from mgie.data.synth.measure import Array
 from mgie.data.synth.objects import Objects
-from mgie.data.synth.scene import Mask, Pixels, as_picture, as_pixels
+from mgie.data.synth.scene import Box, Mask, Pixels, as_picture, as_pixels
 from mgie.errors import DataError
 
 PLACES: dict[str, tuple[float, float]] = {
@@ -55,20 +55,6 @@ class Placed:
 
 Layout = tuple[Placed, ...]
 """What stands on a picture."""
-
-
-@dataclass(frozen=True)
-class Box:
-    """A square part of a picture, in pixels."""
-
-    top: int
-    left: int
-    side: int
-
-    @property
-    def part(self) -> tuple[slice, slice]:
-        """Rows and columns."""
-        return slice(self.top, self.top + self.side), slice(self.left, self.left + self.side)
 
 
 def box_of(placed: Placed, shape: tuple[int, ...]) -> Box:
@@ -152,6 +138,16 @@ def render(pixels: Pixels, layout: Iterable[Placed], objects: Objects) -> Pixels
         colours, alpha = np.minimum(rgba[..., :3] * light, 1), rgba[..., 3:]
         result[box.part] += (colours - result[box.part]) * alpha
     return result
+
+
+def copies(before: Layout, after: Layout, shape: tuple[int, ...]) -> tuple[tuple[Box, Box], ...]:
+    """Returns, of each thing that comes where it was not or grows, the squares where from and where to."""
+    pairs = []
+    for new in after:
+        looks_same = [old for old in before if (old.name, old.colour) == (new.name, new.colour)]
+        if looks_same and new not in before:
+            pairs.append((box_of(looks_same[0], shape), box_of(new, shape)))
+    return tuple(pairs)
 
 
 def changed(source: Pixels, target: Pixels) -> Mask:

@@ -19,6 +19,7 @@ from mgie.data.synth.layout import (
     are_apart,
     box_of,
     changed,
+    copies,
     cover,
     dyed,
     render,
@@ -183,8 +184,18 @@ class ObjectEdit(Family):
         """
         if scene.objects is None:
             raise DataError(f"{self.name} puts objects on photographs; give a folder of them")
-        source, target = (render(scene.pixels, layout, scene.objects) for layout in self.layouts(params))
-        return Made(source=source, target=target, mask=changed(source, target), objects=scene.objects)
+        before, after = self.layouts(params)
+        source, target = (render(scene.pixels, layout, scene.objects) for layout in (before, after))
+        return Made(
+            source=source,
+            target=target,
+            mask=changed(source, target),
+            objects=scene.objects,
+            things=tuple(
+                (f"{placed.colour} {placed.name}".lstrip(), box_of(placed, source.shape)) for placed in before
+            ),
+            copies=copies(before, after, source.shape),
+        )
 
     def check(self, made: Made, edited: Pixels, params: Params) -> bool:
         """Returns whether a picture shows the edit of the source, and nothing else.

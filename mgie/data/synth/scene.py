@@ -32,6 +32,20 @@ class Scene:
     """What may be put on the photograph."""
 
 
+@dataclass(frozen=True)
+class Box:
+    """A square part of a picture, in pixels."""
+
+    top: int
+    left: int
+    side: int
+
+    @property
+    def part(self) -> tuple[slice, slice]:
+        """Rows and columns."""
+        return slice(self.top, self.top + self.side), slice(self.left, self.left + self.side)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Made:
     """An edit of one scene."""
@@ -44,6 +58,10 @@ class Made:
     """What the edit may change; None for everything."""
     objects: Objects | None = None
     """What the objects on it were taken from."""
+    things: tuple[tuple[str, Box], ...] = ()
+    """What was put on the source, by name, and where."""
+    copies: tuple[tuple[Box, Box], ...] = ()
+    """Squares of the source that come up again in the target, and where."""
 
 
 def as_pixels(picture: Image.Image) -> Pixels:

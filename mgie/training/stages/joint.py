@@ -37,7 +37,11 @@ class JointStage(Stage):
         pipeline.set_progress_bar_config(disable=True)
         self.module: MGIE = build_module(pipeline, config)
         self.dataset = open_dataset(config.data, config.seed)
-        self.collate = EditCollator(pipeline.processor, pipeline.config["conditioning"])
+        self.collate = EditCollator(
+            pipeline.processor,
+            pipeline.config["conditioning"],
+            with_things=_sight_weight(pipeline, config) > 0,
+        )
 
     def encode(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns what language model and autoencoder make of a batch: see `mgie.models.mgie.MGIE.encode`.
@@ -88,6 +92,7 @@ def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
         relative_to_copy=config.relative_to_copy,
         location_weight=config.location_weight,
         conditioning=pipeline.config["conditioning"],
+        sight_weight=_sight_weight(pipeline, config),
     )
     mllm = module.mllm
     set_sight(mllm, sees=module.conditioning == "mgie", train_tower=config.train_vision_tower)
@@ -95,6 +100,12 @@ def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
         mllm.lm_head.requires_grad_(False)
         mllm.get_input_embeddings().requires_grad_(True)  # they may be the same tensor
     return module
+
+
+def _sight_weight(pipeline: MGIEPipeline, config: TrainConfig) -> float:
+    """Returns the weight of seeing, 0 where the language model sees nothing, or has seen all there is."""
+    sees = pipeline.config["conditioning"] == "mgie" and not config.cached_batches
+    return config.sight_weight if sees else 0.0
 
 
 def build_pipeline(config: TrainConfig) -> MGIEPipeline:

@@ -12,6 +12,7 @@ from mgie.data.dataset import PhotographDataset, RecordDataset, open_dataset
 from mgie.errors import ConfigError
 from mgie.models.loading import load_model, load_processor
 from mgie.models.mllm import answer_states_and_loss, build_mllm, build_processor, train_tokenizer
+from mgie.models.sight import Sight, seen
 from mgie.training.stages.base import HELD_INDEX, Stage, grid
 
 TOKENIZER_ROWS = 6_000
@@ -21,13 +22,17 @@ TOKENIZER_ROWS = 6_000
 class LanguageModelling(nn.Module):
     """Loss of the language model alone."""
 
-    def __init__(self, mllm: LlavaForConditionalGeneration) -> None:
+    def __init__(self, mllm: LlavaForConditionalGeneration, sight_weight: float = 0.0) -> None:
         super().__init__()
-        self.mllm = mllm
+        self.mllm, self.sight_weight = mllm, sight_weight
+        if sight_weight:
+            self.sight = Sight(mllm.lm_head.in_features)
 
     def forward(self, batch: dict[str, Tensor], generator: Generator) -> dict[str, Tensor]:
-        """Returns `loss`, the cross-entropy of the answers."""
-        _, loss = answer_states_and_loss(self.mllm, batch)
+        """Returns `loss`, the cross-entropy of the answers, and of what is where if that has a weight."""
+        _, loss, patches = answer_states_and_loss(self.mllm, batch)
+        if self.sight_weight:
+            loss = loss + self.sight_weight * seen(self.sight, self.mllm, patches, batch)
         return {"loss": loss}
 
 
@@ -43,8 +48,9 @@ class LanguageStage(Stage):
         self.mllm, self.processor = load_mllm(config, self.dataset)
         sees = config.model.conditioning != "lgie"
         set_sight(self.mllm, sees=sees, train_tower=config.train_vision_tower)
-        self.module = LanguageModelling(self.mllm)
-        self.collate = EditCollator(self.processor, "mgie" if sees else "lgie")
+        sight_weight = config.sight_weight if sees else 0.0
+        self.module = LanguageModelling(self.mllm, sight_weight)
+        self.collate = EditCollator(self.processor, "mgie" if sees else "lgie", with_things=sight_weight > 0)
 
     def save(self, folder: Path) -> None:
         """Writes `mllm` and `processor`."""

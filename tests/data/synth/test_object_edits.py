@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mgie.data.collate import MAX_COPIES
 from mgie.data.records import write_json_lines
-from mgie.data.synth import Made, Objects, Pixels, Scene
+from mgie.data.synth import Made, Objects, Pixels, Scene, as_picture
 from mgie.data.synth.layout import PLACES, SCALES, Placed, are_apart, box_of, changed, render
 from mgie.data.synth.object_edits import OBJECTS, ObjectEdit, plural
 from mgie.data.synth.wording import Params, Split
@@ -276,3 +277,22 @@ def test_only_addable_objects_come_where_there_was_none(
     write_json_lines([few[1] | {"split": "train"}], tmp_path / "objects.jsonl")
     with pytest.raises(DataError, match="has no object to train on that .* has"):
         Objects.read(objects.folder, tmp_path)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_is_copied_and_what_is_there(name: str, scene: Scene) -> None:
+    """By the pixels: what a copy shows is much nearer to where it comes from than to the target around it."""
+    family = FAMILIES[name]
+    params = draw(family, scene, 3)
+    made = family.make(scene, params)
+    before, after = family.layouts(params)
+    assert [place for _, place in made.things] == [box_of(placed, made.source.shape) for placed in before]
+    copying = {"object_move", "object_resize", "object_duplicate", "object_count", "object_match"}
+    assert len(made.copies) == (len(set(after) - set(before)) if name in copying else 0) <= MAX_COPIES
+    for old, new in made.copies:
+        shown, from_there = (
+            np.asarray(as_picture(pixels[box.part]).resize((8, 8)), float)
+            for pixels, box in ((made.target, new), (made.source, old))
+        )
+        unedited = np.asarray(as_picture(made.source[new.part]).resize((8, 8)), float)
+        assert np.abs(shown - from_there).mean() < np.abs(shown - unedited).mean()
