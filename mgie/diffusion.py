@@ -16,6 +16,8 @@ _VISIBLE = 16 / 255
 """Change of pixels in [-1, 1], eight grey levels of a picture, from which on they count as changed."""
 _CLOSED = 9
 """Pixels; a gap among changed ones that is narrower counts as changed: a blur leaves what is flat."""
+_COPY_WEIGHT = 4.0
+"""Of the error of where a copy comes from: half a picture's side is 1, a pixel too much to be off."""
 _LEAST_ENTROPY = 0.1
 """In nats; an edit of nearly nothing or nearly everything counts less."""
 
@@ -122,6 +124,7 @@ def denoising_loss(
     changed: Tensor,
     relative_to_copy: bool = False,
     location_weight: float = 1.0,
+    copies: Tensor | None = None,
 ) -> Tensor:
     """Returns the mean squared error of the UNet's prediction, a scalar (MGIE, equation 4).
 
@@ -141,6 +144,7 @@ def denoising_loss(
         relative_to_copy: whether each row's error is divided by that of leaving the source as it is, so that
             an edit of a small object counts as much as one of all the picture.
         location_weight: weight of `location_loss`.
+        copies: what is copied from where, see `copy_loss`; for a UNet that says where it changes the picture.
     """
     noise, timesteps = noise.to(latents), timesteps.to(latents.device)
     noisy = scheduler.add_noise(latents, noise, timesteps)
@@ -153,6 +157,8 @@ def denoising_loss(
         # paint mixtures, but say how much.
         prediction = image_latents + changed * output.change
         location = location_loss(output.changed_logits, changed)
+        if copies is not None:
+            location = location + _COPY_WEIGHT * copy_loss(output.offsets, copies, changed)
     wanted = {
         "epsilon": lambda: noise,
         "v_prediction": lambda: scheduler.get_velocity(latents, noise, timesteps),
@@ -178,6 +184,28 @@ def changed_places(source: Tensor, target: Tensor, size: tuple[int, int]) -> Ten
     visible = ((target - source).abs().amax(dim=1, keepdim=True) > _VISIBLE).float()
     closed = -_local_maximum(-_local_maximum(visible))
     return functional.adaptive_avg_pool2d(closed, size)
+
+
+def copy_loss(offsets: Tensor, copies: Tensor, changed: Tensor) -> Tensor:
+    """Returns how far off is where things are copied from, a scalar: the mean over the rows.
+
+    Args:
+        offsets: (B, 2, h, w), see `mgie.models.unet.ChangeUNet2DConditionOutput`.
+        copies: (B, K, 2, 4), of up to K things the squares in source and target: left, top, right and bottom
+            in [-1, 1]; zeros where there are fewer.
+        changed: (B, 1, h, w) in [0, 1], as of `changed_places`.
+    """
+    unmoved = torch.eye(2, 3, device=offsets.device)[None]
+    place = functional.affine_grid(unmoved, list(offsets[:1].shape), False).permute(0, 3, 1, 2)
+    loss = offsets.new_zeros(len(offsets))
+    for old, new in (pair.unbind(1) for pair in copies.unbind(1)):
+        size = (new[:, 2:] - new[:, :2]).clamp(min=1e-6)
+        share = (place - new[:, :2, None, None]) / size[..., None, None]  # of the way through the square
+        origin = old[:, :2, None, None] + share * (old[:, 2:] - old[:, :2])[..., None, None]
+        inside = ((share > 0) & (share < 1)).all(dim=1, keepdim=True) * changed
+        error = (offsets - (origin - place)).abs().sum(dim=1, keepdim=True)
+        loss = loss + (error * inside).sum(dim=(1, 2, 3)) / inside.sum(dim=(1, 2, 3)).clamp(min=1)
+    return loss.mean()
 
 
 def _local_maximum(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from mgie.diffusion import (
     Draws,
     changed_places,
+    copy_loss,
     denoising_loss,
     drop_conditions,
     encode_pair,
@@ -192,3 +193,21 @@ def test_target_is_sampled_and_scaled_but_source_is_the_bare_mode():
         expected = 3 * vae.encode(target).latent_dist.sample(Generator().manual_seed(0))
     torch.testing.assert_close(latents, expected)
     assert not latents.requires_grad and not image_latents.requires_grad
+
+
+def test_who_knows_where_a_copy_comes_from_pays_nothing():
+    """A square of 4 x 2 places that moves by three places across and comes up half as large."""
+    old, new = [-1.0, -1.0, 0.0, -0.5], [0.5, -1.0, 1.0, -0.75]
+    copies = torch.zeros(2, 2, 2, 4)
+    copies[0, 0] = torch.tensor([old, new])
+    changed = torch.ones(2, 1, 16, 8)
+    y, x = torch.meshgrid((torch.arange(16) + 0.5) / 8 - 1, (torch.arange(8) + 0.5) / 4 - 1, indexing="ij")
+    offsets = torch.stack([2 * (x - 0.5) - 1 - x, 2 * (y + 1) - 1 - y]).expand(2, 2, 16, 8).clone()
+    inside = (x > 0.5) & (y < -0.75)
+    assert inside.sum() == 4
+    assert copy_loss(offsets, copies, changed) < 1e-6
+    offsets[:, :, ~inside] = 7.0  # nobody asks for it there, nor of a row without a copy
+    assert copy_loss(offsets, copies, changed) < 1e-6
+    offsets[0, 0] += 0.2
+    torch.testing.assert_close(copy_loss(offsets, copies, changed), torch.tensor(0.1))
+    assert copy_loss(offsets, copies, changed.masked_fill(inside, 0)) == 0  # an edit that does not show it

@@ -123,15 +123,17 @@ class MGIE(nn.Module):
                 timestep_shift=self.timestep_shift,
             )
         latents = target_latents(latent_dist, vae.config.scaling_factor, draws.latent_noise)
-        prompt_embeds, latents, image_latents, changed = (
+        copies = batch.get("copies", latents.new_zeros(len(latents), 1, 2, 4))
+        prompt_embeds, latents, image_latents, changed, copies = (
             x.repeat_interleave(self.draws_per_pair, 0)
-            for x in (prompt_embeds, latents, image_latents, changed)
+            for x in (prompt_embeds, latents, image_latents, changed, copies)
         )
         prompt_embeds, image_latents = drop_conditions(
             prompt_embeds, null_embeds, image_latents, draws.condition_dropout, self.condition_dropout
         )
         without_source = (image_latents == 0).all(dim=1, keepdim=True)
         changed = changed.masked_fill(without_source, 1)
+        copies = copies * ~without_source.all(dim=(2, 3), keepdim=True)
         diffusion_loss = denoising_loss(
             self.unet,
             self.scheduler,
@@ -143,6 +145,7 @@ class MGIE(nn.Module):
             changed,
             self.relative_to_copy,
             self.location_weight,
+            copies,
         )
         loss = lm_loss + self.sight_weight * sight_loss + self.diffusion_weight * diffusion_loss
         losses = {"loss": loss, "lm_loss": lm_loss.detach(), "diffusion_loss": diffusion_loss.detach()}
@@ -161,6 +164,7 @@ class MGIE(nn.Module):
             "target_latent_parameters": latent_dist.parameters,
             "image_latents": image_latents,
             "changed": changed,
+            "copies": batch["copies"],
         }
 
     def imagine(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -37,6 +37,8 @@ _BIN_WIDTH = 0.7 / _BINS
 """Standard deviation of a bin, in grey values from 0 to 1: neighbours overlap."""
 _GREY = 0.299, 0.587, 0.114
 """Shares of red, green and blue in a grey value."""
+_MENDING = 96
+"""Width of what mends what was sampled between places."""
 _LEAST_WEIGHT = 1e-4
 """Nothing to spread where the gate leaves nothing alone."""
 
@@ -49,6 +51,8 @@ class ChangeUNet2DConditionOutput(UNet2DConditionOutput):
     """(B, c, h, w), what the edit adds to the source where it changes all of the place."""
     changed_logits: Any = None
     """(B, 1, h, w), logits of how much of each place the edit changes."""
+    offsets: Any = None
+    """(B, 2, h, w), how far across and down from each place that is which a copy shows there; a side is 2."""
 
 
 class ChangeUNet2DConditionModel(UNet2DConditionModel):
@@ -61,7 +65,10 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
 
     What is behind a thing that goes is guessed from what is around it: what the gate leaves alone, spread
     smoothly over the rest (pull and push; Gortler et al., 1996). Another channel says how far the change goes
-    there.
+    there. And a thing that is moved, resized or doubled is taken from where it stands, as a spatial
+    transformer does it (Jaderberg et al., 2015): two channels say from where, one how much of the change
+    that is. Between places there are no latents, so what was sampled there is mended by convolutions that
+    know how far between it was.
 
     To these channels it adds an affine map of what is known of each place, whose coefficients come from the
     text and the picture as a whole, as in HDRNet (Gharbi et al., 2017). A change of tone or light is nearly
@@ -90,7 +97,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         super().__init__(*args, **{"class_embed_type": "projection", **kwargs})
         old: Any = self.conv_out
         width, channels = self.time_embedding.linear_2.out_features, old.out_channels
-        painted = channels + 2
+        painted = channels + 5
         self.conv_out = nn.Conv2d(old.in_channels, painted, old.kernel_size, padding=old.padding)
         self.guide = nn.Conv2d(channels, _BINS, 3, padding=1)
         known = (1 + len(_BLOCKS)) * channels + _BINS + _POSITIONS + self.features
@@ -103,8 +110,16 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
             nn.SiLU(),
             nn.Linear(width, painted * known),
         )
-        for parameter in [*self.conv_out.parameters(), *self.affine[-1].parameters()]:
-            nn.init.zeros_(parameter)
+        self.mend = nn.Sequential(
+            nn.Conv2d(channels + 4, _MENDING, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(_MENDING, _MENDING, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(_MENDING, channels, 3, padding=1),
+        )
+        for layer in (self.conv_out, self.affine[-1], self.mend[-1]):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     def guide_by_grey(self, vae: Any) -> None:
         """Has the guide share out places by their grey value, which a new one would be long in finding.
@@ -162,16 +177,35 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         )
         whole = torch.cat([text, source.mean((2, 3)), source.std((2, 3))], dim=1)
         coefficients = self.affine(whole).view(len(source), painted.shape[1], -1)
-        painted = painted + torch.einsum("bof,bfhw->bohw", coefficients, known)
-        change, logits, to_surroundings = painted.split([source.shape[1], 1, 1], dim=1)
+        # In fp32, since the offset of a place has more than eight bits.
+        with torch.autocast(sample.device.type, enabled=False):
+            painted = painted.float() + torch.einsum("bof,bfhw->bohw", coefficients.float(), known.float())
+        painted, offsets = painted[:, :-2].to(source.dtype), painted[:, -2:]
+        change, logits, to_surroundings, to_copy = painted.split([source.shape[1], 1, 1, 1], dim=1)
         gate = (_STRETCH * (logits.sigmoid() - 0.5) + 0.5).clamp(0, 1)
         # One place more, since the autoencoder smears what goes over its neighbours.
         untouched = 1 - functional.max_pool2d(gate.detach(), 3, stride=1, padding=1)
         change = change + to_surroundings * (_spread(source, untouched) - source)
+        change = change + to_copy * (self.copied(source, offsets) - source)
         latents = source + gate * change
         if not return_dict:
             return (latents,)
-        return ChangeUNet2DConditionOutput(sample=latents, change=change, changed_logits=logits)
+        return ChangeUNet2DConditionOutput(
+            sample=latents, change=change, changed_logits=logits, offsets=offsets
+        )
+
+    def copied(self, source: Tensor, offsets: Tensor) -> Tensor:
+        """Returns what source latents (B, c, h, w) show at offsets (B, 2, h, w) from each place."""
+        # torch's grids have the middles of places, x and y in [-1, 1].
+        here = functional.affine_grid(
+            torch.eye(2, 3, device=source.device)[None], list(source[:1].shape), False
+        )
+        there = here + offsets.permute(0, 2, 3, 1)
+        sampled = functional.grid_sample(source.float(), there, padding_mode="border", align_corners=False)
+        sides = there.new_tensor([source.shape[3], source.shape[2]])
+        phases = (torch.pi * there.detach() * sides).permute(0, 3, 1, 2)
+        known = torch.cat([sampled, phases.sin(), phases.cos()], dim=1).to(source.dtype)
+        return sampled.to(source.dtype) + self.mend(known)
 
 
 class FindingUNet2DConditionModel(ChangeUNet2DConditionModel):

@@ -12,6 +12,9 @@ from mgie.models.unet import ChangeUNet2DConditionModel, FindingUNet2DConditionM
 
 MEANS, GUIDE, X, ONE, KNOWN = 4, 12, 44, 49, 50
 """What a change UNet of four channels knows of a place: where means, guide, x and constant are; how much."""
+PAINTED, TO_COPY, ACROSS, DOWN = 9, 6, 7, 8
+"""What it paints: the change, how much of a place it is, how far it goes towards what is around and towards a
+copy, and how far across and down from the place that stands."""
 WAVES, EIGHT_DOWN = 32, 13
 """Waves that one with a backbone knows after its features; where the sine of eight from top to bottom is."""
 
@@ -76,7 +79,7 @@ def painting(
     logit: float = 9.0,
     unet_class: type[UNet2DConditionModel] = ChangeUNet2DConditionModel,
 ) -> UNet2DConditionModel:
-    """Returns a change UNet that changes places by this affine map (6, known) of what it knows."""
+    """Returns a change UNet that changes places by this affine map (9, known) of what it knows."""
     unet = taught(small_unet(unet_class), logit)
     torch.nn.init.zeros_(unet.conv_out.weight)
     torch.nn.init.zeros_(unet.conv_out.bias[:4])
@@ -125,7 +128,7 @@ def test_the_text_chooses_an_affine_change_of_each_place():
     (first, _, last), source = unet.affine, torch.randn(2, 4, 8, 6)
     torch.nn.init.zeros_(first.weight)
     first.weight[0, 0], first.bias[:1] = 1.0, 0.0  # one hidden unit hears one feature of the text
-    coefficients = torch.zeros(6, KNOWN)
+    coefficients = torch.zeros(PAINTED, KNOWN)
     coefficients[:4, :4] = -2 * torch.eye(4)
     coefficients[0, X], coefficients[1, ONE] = 3.0, 5.0
     last.weight[:, 0] = coefficients.flatten() / torch.nn.functional.silu(torch.tensor(1.0))
@@ -149,7 +152,7 @@ def test_what_goes_gives_way_to_what_is_around_it():
     source[:, 3] = 0
     ground = source.clone()
     source[..., 3:5, 6:9] = 5.0
-    coefficients = torch.zeros(6, KNOWN)
+    coefficients = torch.zeros(PAINTED, KNOWN)
     coefficients[4, 3], coefficients[4, ONE] = 10.0, -10.0
     torch.nn.init.zeros_(unet.affine[-1].weight)
     unet.affine[-1].bias.copy_(coefficients.flatten())
@@ -167,7 +170,7 @@ def test_what_goes_gives_way_to_what_is_around_it():
 @torch.no_grad()
 @pytest.mark.parametrize(("first", "side"), [(MEANS, 2), (MEANS + 4, 4)])
 def test_a_change_goes_to_the_means_of_squares(first: int, side: int):
-    coefficients = torch.zeros(6, KNOWN)
+    coefficients = torch.zeros(PAINTED, KNOWN)
     coefficients[range(4), range(first, first + 4)], coefficients[range(4), range(4)] = 1.0, -1.0
     unet = painting(coefficients)
     source = torch.randn(1, 4, 8, 10)
@@ -181,7 +184,7 @@ def test_a_change_goes_to_the_means_of_squares(first: int, side: int):
 @torch.no_grad()
 def test_a_change_follows_a_tone_curve():
     """The guide tells places whose first channel is above 1 from the others."""
-    coefficients = torch.zeros(6, KNOWN)
+    coefficients = torch.zeros(PAINTED, KNOWN)
     coefficients[1, GUIDE] = -2.0
     unet = painting(coefficients)
     guide = unet.guide
@@ -197,7 +200,7 @@ def test_a_change_follows_a_tone_curve():
 
 @torch.no_grad()
 def test_the_text_tells_places_apart_by_their_features(tmp_path: Path):
-    coefficients = torch.zeros(6, KNOWN + FEATURES + WAVES)
+    coefficients = torch.zeros(PAINTED, KNOWN + FEATURES + WAVES)
     coefficients[4, KNOWN + 2] = 3.0
     unet = painting(coefficients, 0.0, FindingUNet2DConditionModel)
     unet.save_pretrained(tmp_path)
@@ -224,7 +227,7 @@ def test_sides_need_not_be_multiples_of_what_the_unet_halves():
 @torch.no_grad()
 def test_stripes_are_a_wave_of_the_position():
     """Eight on a short side, from its first place on, in any format; in bf16 as well."""
-    coefficients = torch.zeros(6, KNOWN + FEATURES + WAVES)
+    coefficients = torch.zeros(PAINTED, KNOWN + FEATURES + WAVES)
     coefficients[0, KNOWN + FEATURES + EIGHT_DOWN] = 1.0
     unet = painting(coefficients, unet_class=FindingUNet2DConditionModel).to(torch.bfloat16)
     for height, width in ((32, 48), (48, 32)):
@@ -279,3 +282,31 @@ def test_a_change_unet_is_saved_and_loaded(tmp_path: Path):
     torch.testing.assert_close(
         loaded(both, 10, context, return_dict=False)[0], unet(both, 10, context).sample
     )
+
+
+@torch.no_grad()
+def test_a_copy_is_what_the_source_shows_elsewhere():
+    source, context = torch.randn(2, 4, 6, 8), torch.zeros(2, 3, 8)
+    coefficients = torch.zeros(PAINTED, KNOWN)
+    coefficients[TO_COPY, ONE] = 1.0
+    coefficients[ACROSS, ONE], coefficients[DOWN, ONE] = -2 * 2 / 8, 1 * 2 / 6  # from two left and one below
+    output = painting(coefficients)(torch.cat([source, source], 1), 999, context)
+    torch.testing.assert_close(output.sample[:, :, :5, 2:], source[:, :, 1:, :6], atol=1e-5, rtol=0)
+    assert output.offsets.shape == (2, 2, 6, 8)
+
+    coefficients[ACROSS, ONE] = -1 / 8  # half a place: the mean of two
+    unet = painting(coefficients)
+    output = unet(torch.cat([source, source], 1), 999, context)
+    mixed = (source[:, :, 1:, 1:] + source[:, :, 1:, :-1]) / 2
+    torch.testing.assert_close(output.sample[:, :, :5, 1:], mixed, atol=1e-5, rtol=0)
+    torch.nn.init.ones_(unet.mend[-1].bias)  # which convolutions mend
+    mended = unet(torch.cat([source, source], 1), 999, context).sample
+    torch.testing.assert_close(mended, output.sample + 1)
+
+
+def test_what_mends_a_copy_learns():
+    source = torch.randn(1, 4, 8, 8)
+    with torch.no_grad():
+        unet = painting(torch.zeros(PAINTED, KNOWN).index_fill_(0, torch.tensor(TO_COPY), 0.1))
+    unet(torch.cat([source, source], 1), 999, torch.zeros(1, 3, 8)).sample.square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in unet.mend[-1].parameters())
