@@ -57,7 +57,7 @@ class EditCollator:
     """Whether to tell, for `mgie.models.sight`, what is where on the picture."""
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        """Returns `input_ids`, `attention_mask`, `labels`, `pixel_values`, `source` and `target`.
+        """Returns `input_ids`, `attention_mask`, `labels`, `pixel_values`, and what `collate_pictures` does.
 
         Only the answer is learned. Rows are padded on the right. Where the language model sees no picture,
         `pixel_values` are left out.

@@ -253,7 +253,7 @@ def _locations(scene: Scene, edit: MadeEdit, rng: np.random.Generator) -> str:
     """Returns a sentence with what is to be seen before the edit, and where."""
     family = FAMILIES[edit.family]
     layout = family.layouts(edit.params)[0] if isinstance(family, ObjectEdit) else ()
-    things = [(f"{placed.colour} {placed.name}".lstrip(), placed.place) for placed in layout]
+    things = [(placed.title, placed.place) for placed in layout]
     things = [things[i] for i in rng.permutation(len(things))]
     large = [(name, place_of(mask)) for name, mask in scene.regions.items() if mask.mean() >= MIN_SHARE]
     things += [large[i] for i in rng.permutation(len(large))[:_MAX_REGIONS]]

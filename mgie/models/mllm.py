@@ -170,19 +170,21 @@ def answer_states_and_loss(
         batch: `input_ids`, `attention_mask` and `labels` (B, L), -100 at all that is no answer; and
             `pixel_values` (B, 3, S, S) unless the dialogues are about no picture.
     """
-    output: Any = mllm.model(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        pixel_values=batch.get("pixel_values"),
-    )
+    patches = list[Tensor]()
+    # The name by which LLaVA's output has them means something else from one version to the next.
+    hook = mllm.model.multi_modal_projector.register_forward_hook(lambda *call: patches.append(call[-1]))
+    with hook:
+        output: Any = mllm.model(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            pixel_values=batch.get("pixel_values"),
+        )
     states = output.last_hidden_state
     labels = batch["labels"][:, 1:]
     answered = labels != -100
     logits = mllm.lm_head(states[:, :-1][answered])
-    patches = output.image_hidden_states if "pixel_values" in batch else None
-    if isinstance(patches, list | tuple):  # one tensor for each picture
-        patches = torch.stack(list(patches))
-    return states, nn.functional.cross_entropy(logits.float(), labels[answered]), patches
+    loss = nn.functional.cross_entropy(logits.float(), labels[answered])
+    return states, loss, patches[0] if patches else None
 
 
 def question_states(

@@ -52,6 +52,11 @@ class Placed:
     colour: str = ""
     """One of `COLOURS`, in which it is dyed; empty for its own colours."""
 
+    @property
+    def title(self) -> str:
+        """Its name, after the colour if it is dyed."""
+        return f"{self.colour} {self.name}".lstrip()
+
 
 Layout = tuple[Placed, ...]
 """What stands on a picture."""

@@ -191,9 +191,7 @@ class ObjectEdit(Family):
             target=target,
             mask=changed(source, target),
             objects=scene.objects,
-            things=tuple(
-                (f"{placed.colour} {placed.name}".lstrip(), box_of(placed, source.shape)) for placed in before
-            ),
+            things=tuple((placed.title, box_of(placed, source.shape)) for placed in before),
             copies=copies(before, after, source.shape),
         )
 

@@ -40,7 +40,7 @@ class JointStage(Stage):
         self.collate = EditCollator(
             pipeline.processor,
             pipeline.config["conditioning"],
-            with_things=_sight_weight(pipeline, config) > 0,
+            with_things=self.module.sight_weight > 0,
         )
 
     def encode(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -78,6 +78,7 @@ class JointStage(Stage):
 
 def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
     """Returns what is trained, of the pipeline's own parts; what is not used is frozen."""
+    sees = pipeline.config["conditioning"] == "mgie"
     module = MGIE(
         mllm=pipeline.mllm,
         edit_head=pipeline.edit_head,
@@ -92,20 +93,15 @@ def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
         relative_to_copy=config.relative_to_copy,
         location_weight=config.location_weight,
         conditioning=pipeline.config["conditioning"],
-        sight_weight=_sight_weight(pipeline, config),
+        # Where the language model sees, and has not yet seen all there is.
+        sight_weight=config.sight_weight if sees and not config.cached_batches else 0.0,
     )
     mllm = module.mllm
-    set_sight(mllm, sees=module.conditioning == "mgie", train_tower=config.train_vision_tower)
+    set_sight(mllm, sees=sees, train_tower=config.train_vision_tower)
     if module.conditioning == "ip2p":
         mllm.lm_head.requires_grad_(False)
         mllm.get_input_embeddings().requires_grad_(True)  # they may be the same tensor
     return module
-
-
-def _sight_weight(pipeline: MGIEPipeline, config: TrainConfig) -> float:
-    """Returns the weight of seeing, 0 where the language model sees nothing, or has seen all there is."""
-    sees = pipeline.config["conditioning"] == "mgie" and not config.cached_batches
-    return config.sight_weight if sees else 0.0
 
 
 def build_pipeline(config: TrainConfig) -> MGIEPipeline:

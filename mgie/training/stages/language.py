@@ -48,9 +48,10 @@ class LanguageStage(Stage):
         self.mllm, self.processor = load_mllm(config, self.dataset)
         sees = config.model.conditioning != "lgie"
         set_sight(self.mllm, sees=sees, train_tower=config.train_vision_tower)
-        sight_weight = config.sight_weight if sees else 0.0
-        self.module = LanguageModelling(self.mllm, sight_weight)
-        self.collate = EditCollator(self.processor, "mgie" if sees else "lgie", with_things=sight_weight > 0)
+        self.module = LanguageModelling(self.mllm, config.sight_weight if sees else 0.0)
+        self.collate = EditCollator(
+            self.processor, "mgie" if sees else "lgie", with_things=self.module.sight_weight > 0
+        )
 
     def save(self, folder: Path) -> None:
         """Writes `mllm` and `processor`."""

@@ -281,7 +281,7 @@ def test_only_addable_objects_come_where_there_was_none(
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_is_copied_and_what_is_there(name: str, scene: Scene) -> None:
-    """By the pixels: what a copy shows is much nearer to where it comes from than to the target around it."""
+    """By the pixels: what a copy shows is nearer to where it comes from than to what was there before."""
     family = FAMILIES[name]
     params = draw(family, scene, 3)
     made = family.make(scene, params)
