@@ -10,6 +10,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from mgie.models.layers import MARGIN, OUTSIDE, LayersOutput, TrueLayers, cover
+
 _LEAST_CHANGE = 0.02
 """Squared change of latents of unit variance; an edit that changes less counts less."""
 _VISIBLE = 16 / 255
@@ -18,6 +20,8 @@ _CLOSED = 9
 """Pixels; a gap among changed ones that is narrower counts as changed: a blur leaves what is flat."""
 _COPY_WEIGHT = 4.0
 """Of the error of where a copy comes from: half a picture's side is 1, a pixel too much to be off."""
+_SQUARES_WEIGHT = 4.0
+"""Of how far off squares are, in shares of their sides: what comes is as soft as its square is unsure."""
 _LEAST_ENTROPY = 0.1
 """In nats; an edit of nearly nothing or nearly everything counts less."""
 
@@ -124,7 +128,8 @@ def denoising_loss(
     changed: Tensor,
     relative_to_copy: bool = False,
     location_weight: float = 1.0,
-    copies: Tensor | None = None,
+    arrivals: Tensor | None = None,
+    layers: TrueLayers | None = None,
 ) -> Tensor:
     """Returns the mean squared error of the UNet's prediction, a scalar (MGIE, equation 4).
 
@@ -144,11 +149,14 @@ def denoising_loss(
         relative_to_copy: whether each row's error is divided by that of leaving the source as it is, so that
             an edit of a small object counts as much as one of all the picture.
         location_weight: weight of `location_loss`.
-        copies: what is copied from where, see `copy_loss`; for a UNet that says where it changes the picture.
+        arrivals: what is copied from where, see `copy_loss`; for a UNet that says where it changes the
+            picture.
+        layers: what goes and comes, see `layers_loss`; for the same.
     """
     noise, timesteps = noise.to(latents), timesteps.to(latents.device)
     noisy = scheduler.add_noise(latents, noise, timesteps)
-    output = unet(torch.cat([noisy, image_latents], dim=1), timesteps, prompt_embeds)
+    given = {} if layers is None else {"truth": layers}
+    output = unet(torch.cat([noisy, image_latents], dim=1), timesteps, prompt_embeds, **given)
     prediction = output.sample
     location: Tensor | float = 0.0
     if hasattr(output, "changed_logits"):
@@ -157,8 +165,10 @@ def denoising_loss(
         # paint mixtures, but say how much.
         prediction = image_latents + changed * output.change
         location = location_loss(output.changed_logits, changed)
-        if copies is not None:
-            location = location + _COPY_WEIGHT * copy_loss(output.offsets, copies, changed)
+        if arrivals is not None:
+            location = location + _COPY_WEIGHT * copy_loss(output.offsets, arrivals, changed)
+        if layers is not None:
+            location = location + layers_loss(output.layers, layers, image_latents, latents)
     wanted = {
         "epsilon": lambda: noise,
         "v_prediction": lambda: scheduler.get_velocity(latents, noise, timesteps),
@@ -186,26 +196,88 @@ def changed_places(source: Tensor, target: Tensor, size: tuple[int, int]) -> Ten
     return functional.adaptive_avg_pool2d(closed, size)
 
 
-def copy_loss(offsets: Tensor, copies: Tensor, changed: Tensor) -> Tensor:
+def copy_loss(offsets: Tensor, arrivals: Tensor, changed: Tensor) -> Tensor:
     """Returns how far off is where things are copied from, a scalar: the mean over the rows.
 
     Args:
         offsets: (B, 2, h, w), see `mgie.models.unet.ChangeUNet2DConditionOutput`.
-        copies: (B, K, 2, 4), of up to K things the squares in source and target: left, top, right and bottom
-            in [-1, 1]; zeros where there are fewer.
+        arrivals: (B, K, 2, 4), of up to K things the squares in source and target: left, top, right and
+            bottom in [-1, 1]; zeros where there are fewer, and in the source where a thing is new.
         changed: (B, 1, h, w) in [0, 1], as of `changed_places`.
     """
     unmoved = torch.eye(2, 3, device=offsets.device)[None]
     place = functional.affine_grid(unmoved, list(offsets[:1].shape), False).permute(0, 3, 1, 2)
     loss = offsets.new_zeros(len(offsets))
-    for old, new in (pair.unbind(1) for pair in copies.unbind(1)):
+    for old, new in (pair.unbind(1) for pair in arrivals.unbind(1)):
         size = (new[:, 2:] - new[:, :2]).clamp(min=1e-6)
         share = (place - new[:, :2, None, None]) / size[..., None, None]  # of the way through the square
         origin = old[:, :2, None, None] + share * (old[:, 2:] - old[:, :2])[..., None, None]
         inside = ((share > 0) & (share < 1)).all(dim=1, keepdim=True) * changed
+        inside = inside * (old != 0).any(dim=1).view(-1, 1, 1, 1)
         error = (offsets - (origin - place)).abs().sum(dim=1, keepdim=True)
         loss = loss + (error * inside).sum(dim=(1, 2, 3)) / inside.sum(dim=(1, 2, 3)).clamp(min=1)
     return loss.mean()
+
+
+def true_layers(arrivals: Tensor, gone: Tensor, come: Tensor, behind: Tensor) -> TrueLayers:
+    """Returns what truly goes and comes in B edits; nothing comes in those that only change what is there.
+
+    Args:
+        arrivals: (B, MAX_ARRIVALS, 2, 4), see `mgie.data.collate.collate_pictures`.
+        gone: (B, 1, h, w), see `changed_places`, from the source to what is behind.
+        come: (B, 1, h, w), from there to the target.
+        behind: (B, c, h, w), latents of the source without what goes.
+    """
+    height, width = gone.shape[2:]
+    corners = (arrivals + 1) / 2 * arrivals.new_tensor([width, height, width, height])
+    middles, sides = (corners[..., :2] + corners[..., 2:]) / 2, corners[..., 2:] - corners[..., :2]
+    squares = torch.cat([middles, sides.mean(-1, keepdim=True)], dim=-1)  # (B, arrivals, 2, 3)
+    squares = squares * (sides.amin(-1, keepdim=True) > 0)
+    old, new = squares.unbind(2)
+    squares = torch.cat([old[:, :1], new], dim=1)
+    comes = (new[..., 2] > 0).any(1).view(-1, 1, 1, 1)
+    return TrueLayers(gone, come * comes, behind, squares)
+
+
+def layers_loss(output: LayersOutput, truth: TrueLayers, source: Tensor, target: Tensor) -> Tensor:
+    """Returns how badly what goes and comes is found and painted, a scalar.
+
+    It is the sum of how well the maps are known (`location_loss`), how far off the squares are, in shares of
+    their sides, and how far what is behind and what comes are from how they should look, in relation to
+    leaving it undone. Each part is judged as if the others were right.
+
+    Args:
+        output: of a UNet that was told the truth, see `mgie.models.layers.Layers.forward`.
+        truth: what goes and comes.
+        source: latents (B, c, h, w).
+        target: the same after the edit.
+    """
+    height, width = source.shape[2:]
+    maps = torch.cat([truth.gone, cover(truth.squares, height, width)], dim=1)
+    found = sum(
+        location_loss(output.logits[:, i : i + 1], true[:, None]) for i, true in enumerate(maps.unbind(1))
+    )
+    sides = truth.squares[..., 2:].clamp(min=1)
+    is_there = truth.squares[..., 2] > 0
+    off = ((output.squares - truth.squares).abs() / sides).sum(-1) * is_there
+    squares_loss = off.sum() / len(source)
+
+    filled = torch.lerp(source, output.filled, truth.gone)
+    laid, outline = truth.behind, torch.full_like(truth.come, OUTSIDE)
+    for k in range(output.contents.shape[1]):
+        reach = truth.squares[:, 1 + k : 2 + k] * truth.squares.new_tensor([1, 1, 1 + 2 * MARGIN])
+        here = (cover(reach, height, width) > 0).to(source)
+        laid = torch.lerp(laid, output.contents[:, k], truth.come * here)
+        outline = torch.where(here > 0, output.outlines[:, k], outline)
+    wanted = torch.lerp(truth.behind, target, truth.come)
+    painted = _relative(filled, truth.behind, source) + _relative(laid, wanted, truth.behind)
+    return found + _SQUARES_WEIGHT * squares_loss + location_loss(outline, truth.come) + painted
+
+
+def _relative(painted: Tensor, wanted: Tensor, undone: Tensor) -> Tensor:
+    """Returns the mean of the rows' squared errors in relation to that of what is undone; 0 where none is."""
+    error, change = ((a - wanted).square().mean((1, 2, 3)) for a in (painted, undone))
+    return (error / (change + _LEAST_CHANGE)).mean()
 
 
 def _local_maximum(x: Tensor) -> Tensor:

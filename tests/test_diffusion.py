@@ -15,10 +15,13 @@ from mgie.diffusion import (
     denoising_loss,
     drop_conditions,
     encode_pair,
+    layers_loss,
     location_loss,
     target_latents,
+    true_layers,
 )
 from mgie.models.autoencoder import UnshuffleAutoencoder
+from mgie.models.layers import LayersOutput, TrueLayers, cover
 
 
 class Linear(nn.Module):
@@ -198,16 +201,81 @@ def test_target_is_sampled_and_scaled_but_source_is_the_bare_mode():
 def test_who_knows_where_a_copy_comes_from_pays_nothing():
     """A square of 4 x 2 places that moves by three places across and comes up half as large."""
     old, new = [-1.0, -1.0, 0.0, -0.5], [0.5, -1.0, 1.0, -0.75]
-    copies = torch.zeros(2, 2, 2, 4)
-    copies[0, 0] = torch.tensor([old, new])
+    arrivals = torch.zeros(2, 2, 2, 4)
+    arrivals[0, 0] = torch.tensor([old, new])
+    arrivals[1, 0, 1] = torch.tensor(old)  # it comes from nowhere
     changed = torch.ones(2, 1, 16, 8)
     y, x = torch.meshgrid((torch.arange(16) + 0.5) / 8 - 1, (torch.arange(8) + 0.5) / 4 - 1, indexing="ij")
     offsets = torch.stack([2 * (x - 0.5) - 1 - x, 2 * (y + 1) - 1 - y]).expand(2, 2, 16, 8).clone()
     inside = (x > 0.5) & (y < -0.75)
     assert inside.sum() == 4
-    assert copy_loss(offsets, copies, changed) < 1e-6
+    assert copy_loss(offsets, arrivals, changed) < 1e-6
     offsets[:, :, ~inside] = 7.0  # nobody asks for it there, nor of a row without a copy
-    assert copy_loss(offsets, copies, changed) < 1e-6
+    assert copy_loss(offsets, arrivals, changed) < 1e-6
     offsets[0, 0] += 0.2
-    torch.testing.assert_close(copy_loss(offsets, copies, changed), torch.tensor(0.1))
-    assert copy_loss(offsets, copies, changed.masked_fill(inside, 0)) == 0  # an edit that does not show it
+    torch.testing.assert_close(copy_loss(offsets, arrivals, changed), torch.tensor(0.1))
+    assert copy_loss(offsets, arrivals, changed.masked_fill(inside, 0)) == 0  # an edit that does not show it
+
+
+def moved() -> tuple[TrueLayers, torch.Tensor, torch.Tensor]:
+    """Returns what goes and comes, source and target: a square of 4 x 4 places moves by six, and nothing."""
+    arrivals = torch.zeros(2, 2, 2, 4)
+    arrivals[0, 0] = torch.tensor([[-1.0, -1.0, -0.5, 0.0], [-0.25, -1.0, 0.25, 0.0]])
+    gone, come = torch.zeros(2, 2, 1, 8, 16)
+    gone[0, :, :4, :4], come[0, :, :4, 6:10] = 1, 1
+    behind = torch.randn(2, 3, 8, 16)
+    source, target = behind.clone(), behind.clone()
+    source[0, :, :4, :4] = target[0, :, :4, 6:10] = 3.0
+    target[1] += 1  # only what is there changes
+    return true_layers(arrivals, gone, come, behind), source, target
+
+
+def known_by(truth: TrueLayers, target: torch.Tensor) -> LayersOutput:
+    """Returns what one says and paints who knows the truth."""
+    shares = torch.cat([truth.gone, cover(truth.squares, 8, 16), truth.gone], dim=1)
+    return LayersOutput(
+        logits=torch.logit(shares, eps=1e-6),
+        squares=truth.squares.clone(),
+        filled=truth.behind.clone(),
+        contents=target[:, None].repeat(1, 2, 1, 1, 1),
+        outlines=torch.logit(truth.come, eps=1e-6)[:, None].repeat(1, 2, 1, 1, 1),
+    )
+
+
+def test_true_layers_are_in_places():
+    truth, source, _ = moved()
+    assert truth.squares[0].tolist() == [[2, 2, 4], [8, 2, 4], [0, 0, 0]] and not truth.squares[1].any()
+    torch.testing.assert_close(cover(truth.squares[:, 1:2], 8, 16), truth.come)
+    assert torch.equal(torch.where(truth.gone > 0, 3.0, truth.behind), source)
+
+
+def test_who_knows_what_goes_and_comes_pays_nothing():
+    truth, source, target = moved()
+    assert layers_loss(known_by(truth, target), truth, source, target) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("part", "off"),
+    [("logits", 20.0), ("squares", 0.5), ("filled", 0.5), ("contents", 0.5), ("outlines", 20.0)],
+)
+def test_each_part_of_what_goes_and_comes_is_taught(part: str, off: float):
+    truth, source, target = moved()
+    output = known_by(truth, target)
+    least = layers_loss(output, truth, source, target)
+    learned = getattr(output, part)
+    learned += off * torch.randn(learned.shape, generator=Generator().manual_seed(0))
+    learned.requires_grad_()
+    loss = layers_loss(output, truth, source, target)
+    (gradient,) = torch.autograd.grad(loss, learned)
+    assert loss > least + 1e-3 and gradient[0].any()
+    assert part == "logits" or not gradient[1].any()  # a row where nothing goes or comes
+
+
+def test_what_is_painted_counts_where_it_is_seen():
+    truth, source, target = moved()
+    output = known_by(truth, target)
+    least = layers_loss(output, truth, source, target)
+    for painted, seen in ((output.filled, truth.gone), (output.contents[:, 0], truth.come)):
+        painted += 9 * (1 - seen)
+    output.contents[:, 1] += 9
+    assert layers_loss(output, truth, source, target) == least

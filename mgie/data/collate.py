@@ -12,14 +12,13 @@ from torch import Tensor
 from mgie.config import Conditioning
 from mgie.data.dataset import Sample
 from mgie.data.synth import Box, Pixels
+from mgie.models.layers import MAX_ARRIVALS
 from mgie.models.mllm import tokenize_dialogues
 
 MAX_THINGS, MAX_NAME = 8, 10
 """Most things of a picture that are looked for, and most tokens of a name."""
 _COVERED = 100
 """Of 255, how much of a patch a thing covers that is seen there."""
-MAX_COPIES = 2
-"""Most things in one edit that come where they were not."""
 IGNORED = -100
 """Label of tokens that are not learned, PyTorch's and transformers' default."""
 
@@ -30,18 +29,25 @@ def to_tensor(pictures: Sequence[Pixels]) -> Tensor:
 
 
 def collate_pictures(samples: Sequence[Sample]) -> dict[str, Tensor]:
-    """Returns `source` and `target`, (B, 3, H, W) in [-1, 1], and `copies`: see `diffusion.copy_loss`."""
-    copies = torch.zeros(len(samples), MAX_COPIES, 2, 4)
+    """Returns `source`, `target` and `behind`, (B, 3, H, W) in [-1, 1], and `arrivals` (B, 2, 2, 4).
+
+    See `mgie.data.synth.Made`; what is behind is the source where nothing goes. The squares, where from and
+    where to, are left, top, right and bottom in [-1, 1]; zeros where there is none.
+    """
+    arrivals = torch.zeros(len(samples), MAX_ARRIVALS, 2, 4)
     for i, sample in enumerate(samples):
         height, width = sample.source.shape[:2]
-        for j, pair in enumerate(sample.copies):
-            for k, box in enumerate(pair):
+        for j, arrival in enumerate(sample.arrivals):
+            for k, box in enumerate(arrival):
+                if box is None:
+                    continue
                 corners = (box.left, box.top, box.left + box.side, box.top + box.side)
-                copies[i, j, k] = torch.tensor(corners) / torch.tensor([width, height] * 2) * 2 - 1
+                arrivals[i, j, k] = torch.tensor(corners) / torch.tensor([width, height] * 2) * 2 - 1
     return {
         "source": to_tensor([sample.source for sample in samples]),
         "target": to_tensor([sample.target for sample in samples]),
-        "copies": copies,
+        "behind": to_tensor([s.source if s.behind is None else s.behind for s in samples]),
+        "arrivals": arrivals,
     }
 
 

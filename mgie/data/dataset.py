@@ -15,6 +15,7 @@ from mgie.config import DataConfig
 from mgie.data.photographs import Photograph, read_photographs
 from mgie.data.records import Record, folder_of, read_records
 from mgie.data.synth import (
+    Arrival,
     Box,
     EditSampler,
     Made,
@@ -62,8 +63,10 @@ class Sample:
     answer: str
     things: tuple[tuple[str, Box | Mask], ...] = ()
     """Names of what is to be seen, and where: regions of the photograph, then what an edit put on it."""
-    copies: tuple[tuple[Box, Box], ...] = ()
-    """Squares of the source, at the training size, that come up again in the target, and where."""
+    behind: Pixels | None = None
+    """The source without what goes; None where nothing does."""
+    arrivals: tuple[Arrival, ...] = ()
+    """Of what comes, its squares at the training size; see `Made`."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,15 @@ class PhotographDataset(Dataset[Sample]):
         regions = tuple((n, m) for n, m in scene.regions.items() if m.mean() >= _LEAST_REGION)
         things = regions + made.things
         picture = crops[-1] if made.source is scene.pixels else as_picture(made.source)
-        return Sample(picture, made.source, made.target, *words, things=things, copies=made.copies)
+        return Sample(
+            picture,
+            made.source,
+            made.target,
+            *words,
+            things=things,
+            behind=made.behind,
+            arrivals=made.arrivals,
+        )
 
 
 class RecordDataset(Dataset[Sample]):

@@ -16,8 +16,10 @@ from mgie.diffusion import (
     drop_conditions,
     encode_pair,
     target_latents,
+    true_layers,
 )
 from mgie.models.edit_head import EditHead
+from mgie.models.layers import MAX_ARRIVALS
 from mgie.models.mllm import (
     answer_states_and_loss,
     question_states,
@@ -26,6 +28,7 @@ from mgie.models.mllm import (
     visual_token_states,
 )
 from mgie.models.sight import Sight, seen
+from mgie.models.unet import ChangeUNet2DConditionModel
 
 
 class MGIE(nn.Module):
@@ -81,6 +84,7 @@ class MGIE(nn.Module):
         self.relative_to_copy, self.location_weight = relative_to_copy, location_weight
         self.conditioning: Conditioning = conditioning
         self.sight_weight = sight_weight
+        self.paints_layers = isinstance(unet, ChangeUNet2DConditionModel)
         if sight_weight:
             self.sight = Sight(mllm.lm_head.in_features)
 
@@ -108,11 +112,9 @@ class MGIE(nn.Module):
         null_embeds = self.edit_head(torch.zeros_like(embeds), embeds)
 
         vae: Any = self.vae
-        if encoded:
-            latent_dist = DiagonalGaussianDistribution(batch["target_latent_parameters"])
-            image_latents, changed = batch["image_latents"], batch["changed"]
-        else:
-            latent_dist, image_latents, changed = self._encode_pair(batch)
+        pictures = batch if encoded else self._encode_pictures(batch)
+        latent_dist = DiagonalGaussianDistribution(pictures["target_latent_parameters"])
+        image_latents = pictures["image_latents"]
         draws = randomness
         if isinstance(draws, Generator):
             draws = Draws.sample(
@@ -123,17 +125,22 @@ class MGIE(nn.Module):
                 timestep_shift=self.timestep_shift,
             )
         latents = target_latents(latent_dist, vae.config.scaling_factor, draws.latent_noise)
-        copies = batch.get("copies", latents.new_zeros(len(latents), 1, 2, 4))
-        prompt_embeds, latents, image_latents, changed, copies = (
+        prompt_embeds, latents, image_latents, changed, arrivals, gone, come, behind = (
             x.repeat_interleave(self.draws_per_pair, 0)
-            for x in (prompt_embeds, latents, image_latents, changed, copies)
+            for x in (
+                prompt_embeds,
+                latents,
+                image_latents,
+                *(pictures[name] for name in ("changed", "arrivals", "gone", "come", "behind")),
+            )
         )
         prompt_embeds, image_latents = drop_conditions(
             prompt_embeds, null_embeds, image_latents, draws.condition_dropout, self.condition_dropout
         )
-        without_source = (image_latents == 0).all(dim=1, keepdim=True)
-        changed = changed.masked_fill(without_source, 1)
-        copies = copies * ~without_source.all(dim=(2, 3), keepdim=True)
+        with_source = (image_latents != 0).any(dim=1, keepdim=True)
+        changed = changed.masked_fill(~with_source, 1)
+        has_source = with_source.any(dim=(2, 3), keepdim=True)
+        arrivals, gone, come = arrivals * has_source, gone * has_source, come * has_source
         diffusion_loss = denoising_loss(
             self.unet,
             self.scheduler,
@@ -145,7 +152,8 @@ class MGIE(nn.Module):
             changed,
             self.relative_to_copy,
             self.location_weight,
-            copies,
+            arrivals,
+            true_layers(arrivals, gone, come, behind) if self.paints_layers else None,
         )
         loss = lm_loss + self.sight_weight * sight_loss + self.diffusion_weight * diffusion_loss
         losses = {"loss": loss, "lm_loss": lm_loss.detach(), "diffusion_loss": diffusion_loss.detach()}
@@ -155,17 +163,12 @@ class MGIE(nn.Module):
         """Returns what language model and autoencoder make of a batch.
 
         `visual_token_states` (B, N, D), `target_latent_parameters` (B, 2c, h, w), mean and log variance,
-        `image_latents` (B, c, h, w), and `changed` (B, 1, h, w), see `mgie.diffusion.changed_places`.
+        `image_latents` and `behind` (B, c, h, w), see `mgie.models.layers.TrueLayers`, `arrivals` as they
+        are, and of `mgie.diffusion.changed_places` (B, 1, h, w): `changed`, `gone` from the source to what
+        is behind, `come` from there to the target.
         """
         _, states, _ = self.imagine(batch)
-        latent_dist, image_latents, changed = self._encode_pair(batch)
-        return {
-            "visual_token_states": states,
-            "target_latent_parameters": latent_dist.parameters,
-            "image_latents": image_latents,
-            "changed": changed,
-            "copies": batch["copies"],
-        }
+        return {"visual_token_states": states, **self._encode_pictures(batch)}
 
     def imagine(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
         """Returns the language model's loss (a scalar) and the states of the visual tokens (B, N, D).
@@ -177,9 +180,23 @@ class MGIE(nn.Module):
         positions = visual_token_positions(batch["labels"], self.visual_token_ids[0], num)
         return loss, visual_token_states(hidden_states, positions, num), patches
 
-    def _encode_pair(self, batch: dict[str, Tensor]) -> tuple[DiagonalGaussianDistribution, Tensor, Tensor]:
-        """Returns what `encode_pair` does, and how much of each place changes; see `changed_places`."""
+    def _encode_pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns what `encode` does, but for the visual tokens.
+
+        Of pairs that tell neither what is behind nor what comes from where, all is painted in place.
+        """
         source, target = batch["source"], batch["target"]
+        behind = batch.get("behind", source)
         latent_dist, image_latents = encode_pair(self.vae, source, target)
         height, width = image_latents.shape[2:]
-        return latent_dist, image_latents, changed_places(source, target, (height, width))
+        size = height, width
+        behind_latents = encode_pair(self.vae, behind, target)[1] if self.paints_layers else image_latents
+        return {
+            "target_latent_parameters": latent_dist.parameters,
+            "image_latents": image_latents,
+            "changed": changed_places(source, target, size),
+            "gone": changed_places(source, behind, size),
+            "come": changed_places(behind, target, size),
+            "behind": behind_latents,
+            "arrivals": batch.get("arrivals", source.new_zeros(len(source), MAX_ARRIVALS, 2, 4)),
+        }

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mgie.models.backbone import FEATURES, LatentBackbone
+from mgie.models.layers import Layers, LayersOutput, TrueLayers, gate, spread
 
 __all__ = [
     "ChangeUNet2DConditionModel",
@@ -27,8 +28,6 @@ _POSITIONS = 6
 _OCTAVES = 1, 2, 4, 8
 _WAVES = tuple((k * across, k * down) for k in _OCTAVES for across, down in ((1, 0), (0, 1), (1, 1), (1, -1)))
 """Periods of the waves of a place's position on a short side, across and down."""
-_STRETCH = 3.0
-"""The gate is 0 where a third of a place changes or less, and 1 from two thirds on."""
 _BLOCKS = (2, 4)
 """Places on a side of the squares whose mean a place knows."""
 _BINS = 32
@@ -39,8 +38,6 @@ _GREY = 0.299, 0.587, 0.114
 """Shares of red, green and blue in a grey value."""
 _MENDING = 96
 """Width of what mends what was sampled between places."""
-_LEAST_WEIGHT = 1e-4
-"""Nothing to spread where the gate leaves nothing alone."""
 
 
 @dataclass
@@ -53,6 +50,8 @@ class ChangeUNet2DConditionOutput(UNet2DConditionOutput):
     """(B, 1, h, w), logits of how much of each place the edit changes."""
     offsets: Any = None
     """(B, 2, h, w), how far across and down from each place that is which a copy shows there; a side is 2."""
+    layers: LayersOutput | None = None
+    """What goes and comes."""
 
 
 class ChangeUNet2DConditionModel(UNet2DConditionModel):
@@ -78,6 +77,9 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
     take any form, even that of a poster's steps. The first layer gets all of this as well, and every
     residual block the whole text beside the timestep.
 
+    What goes or comes as a whole has layers of its own, over the source: see `mgie.models.layers`. Where
+    there are any, what was painted in place is not seen.
+
     The noisy latents come in about as strong as the signal in them, so at the last timestep not at all: there
     they are noise alone, which would blur all that the first layers see of the source.
 
@@ -98,7 +100,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         old: Any = self.conv_out
         width, channels = self.time_embedding.linear_2.out_features, old.out_channels
         painted = channels + 5
-        self.conv_out = nn.Conv2d(old.in_channels, painted, old.kernel_size, padding=old.padding)
+        self.conv_out = _WithFeatures(old.in_channels, painted, old.kernel_size, padding=old.padding)
         self.guide = nn.Conv2d(channels, _BINS, 3, padding=1)
         known = (1 + len(_BLOCKS)) * channels + _BINS + _POSITIONS + self.features
         first: Any = self.conv_in
@@ -116,6 +118,9 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
             nn.Conv2d(_MENDING, _MENDING, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(_MENDING, channels, 3, padding=1),
+        )
+        self.layers = Layers(
+            channels, old.in_channels, known, self.config["projection_class_embeddings_input_dim"]
         )
         for layer in (self.conv_out, self.affine[-1], self.mend[-1]):
             for parameter in layer.parameters():
@@ -156,6 +161,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         encoder_hidden_states: Tensor,
         *,
         return_dict: bool = True,
+        truth: TrueLayers | None = None,
         **kwargs: Any,
     ) -> Any:
         """Returns the target's latents (B, c, h, w), and with `return_dict` what changes, and where.
@@ -165,6 +171,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
             timestep: (B,) or one for all, from 0 to 999.
             encoder_hidden_states: (B, Q, C).
             return_dict: whether as `ChangeUNet2DConditionOutput`, otherwise the latents alone in a tuple.
+            truth: see `Layers.forward`.
             kwargs: as of `UNet2DConditionModel.forward`, but for `class_labels`, which are the text.
         """
         noisy, source = sample.chunk(2, dim=1)
@@ -172,9 +179,11 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         known = self.known(source)
         both = torch.cat([noisy * signal.view(-1, 1, 1, 1), known], dim=1)
         text = encoder_hidden_states.flatten(1)
-        (painted,) = super().forward(
+        (last,) = super().forward(
             both, timestep, encoder_hidden_states, class_labels=text, return_dict=False, **kwargs
         )
+        painted, features = last.split([self.conv_out.out_channels, self.conv_out.in_channels], dim=1)
+        layers = self.layers(features, known, source, text, truth)
         whole = torch.cat([text, source.mean((2, 3)), source.std((2, 3))], dim=1)
         coefficients = self.affine(whole).view(len(source), painted.shape[1], -1)
         # In fp32, since the offset of a place has more than eight bits.
@@ -182,16 +191,16 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
             painted = painted.float() + torch.einsum("bof,bfhw->bohw", coefficients.float(), known.float())
         painted, offsets = painted[:, :-2].to(source.dtype), painted[:, -2:]
         change, logits, to_surroundings, to_copy = painted.split([source.shape[1], 1, 1, 1], dim=1)
-        gate = (_STRETCH * (logits.sigmoid() - 0.5) + 0.5).clamp(0, 1)
+        changed = gate(logits)
         # One place more, since the autoencoder smears what goes over its neighbours.
-        untouched = 1 - functional.max_pool2d(gate.detach(), 3, stride=1, padding=1)
-        change = change + to_surroundings * (_spread(source, untouched) - source)
+        untouched = 1 - functional.max_pool2d(changed.detach(), 3, stride=1, padding=1)
+        change = change + to_surroundings * (spread(source, untouched) - source)
         change = change + to_copy * (self.copied(source, offsets) - source)
-        latents = source + gate * change
+        latents = layers.laid_over(source, source + changed * change)
         if not return_dict:
             return (latents,)
         return ChangeUNet2DConditionOutput(
-            sample=latents, change=change, changed_logits=logits, offsets=offsets
+            sample=latents, change=change, changed_logits=logits, offsets=offsets, layers=layers
         )
 
     def copied(self, source: Tensor, offsets: Tensor) -> Tensor:
@@ -227,6 +236,13 @@ class FindingUNet2DConditionModel(ChangeUNet2DConditionModel):
         return torch.cat([super().known(source), self.backbone(source), _waves(source)], dim=1)
 
 
+class _WithFeatures(nn.Conv2d):
+    """A last layer that gives what it reads as well, beside what it makes of it."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.cat([super().forward(features), features], dim=1)
+
+
 def _positions(latents: Tensor) -> Tensor:
     """Returns where each place of latents (B, c, h, w) is, as polynomials of its x and y in [-1, 1]."""
     size = latents.shape[2:]
@@ -241,17 +257,6 @@ def _waves(latents: Tensor) -> Tensor:
     y, x = torch.meshgrid(*places, indexing="ij")
     phases = 2 * torch.pi * torch.stack([across * x + down * y for across, down in _WAVES])
     return torch.cat([phases.sin(), phases.cos()]).to(latents).expand(len(latents), -1, -1, -1)
-
-
-def _spread(latents: Tensor, weights: Tensor) -> Tensor:
-    """Returns latents (B, c, h, w) where their weights (B, 1, h, w) are 1, elsewhere those around."""
-    if latents.shape[2:].numel() == 1:
-        return latents
-    pooled = functional.avg_pool2d(weights, 2, ceil_mode=True, count_include_pad=False)
-    sums = functional.avg_pool2d(latents * weights, 2, ceil_mode=True, count_include_pad=False)
-    coarse = _spread(sums / pooled.clamp(min=_LEAST_WEIGHT), (2 * pooled).clamp(max=1))
-    around = functional.interpolate(coarse, latents.shape[2:], mode="bilinear", align_corners=False)
-    return weights * latents + (1 - weights) * around
 
 
 def _block_means(latents: Tensor, side: int) -> Tensor:

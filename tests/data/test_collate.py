@@ -105,7 +105,8 @@ def test_what_is_where(processor: LlavaProcessor):
         "q",
         "a",
         things=(("sky", right), ("red cup", Box(0, 48, 16))),
-        copies=((Box(0, 48, 16), Box(16, 0, 16)),),
+        behind=source + 1,
+        arrivals=((Box(0, 48, 16), Box(16, 0, 16)), (None, Box(0, 0, 16))),
     )
     bare = Sample(picture, source, source, "q", "a")
     batch = EditCollator(processor, with_things=True)([row, bare])
@@ -115,6 +116,8 @@ def test_what_is_where(processor: LlavaProcessor):
     assert batch["pasted"][0, :2].tolist() == [0, 1]
     names = [processor.tokenizer.decode(ids[ids > 0]) for ids in batch["names"][0, :2]]
     assert names == [" sky", " red cup"]
-    assert batch["copies"][0, 0].tolist() == [[0.5, -1, 1, 0], [-1, 0, -0.5, 1]]
-    assert not batch["copies"][0, 1:].any() and not batch["copies"][1].any()
+    assert batch["arrivals"][0, 0].tolist() == [[0.5, -1, 1, 0], [-1, 0, -0.5, 1]]
+    assert batch["arrivals"][0, 1].tolist() == [[0, 0, 0, 0], [-1, -1, -0.5, 0]]
+    assert not batch["arrivals"][1].any()
+    assert (batch["behind"][0] == 1).all() and (batch["behind"][1] == batch["source"][1]).all()
     assert "things" not in EditCollator(processor)([row])

@@ -17,6 +17,7 @@ from mgie.data.dataset import Sample
 from mgie.diffusion import Draws, encode_pair
 from mgie.models.mgie import MGIE
 from mgie.models.mllm import visual_token_ids, visual_token_positions
+from mgie.models.unet import ChangeUNet2DConditionModel
 from mgie.pipeline import MGIEPipeline
 from mgie.prompts import answer, question
 
@@ -169,3 +170,44 @@ def test_everything_random_comes_from_the_generator(build: Build, batch: dict[st
     module = build(draws_per_pair=2)
     losses = [module(batch, Generator().manual_seed(seed))["loss"].item() for seed in (3, 3, 4)]
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_what_goes_and_comes_is_learned_from_made_edits(new_pipeline: MGIEPipeline, batch: dict[str, Tensor]):
+    parts = new_pipeline.components
+    channels, head = parts["vae"].config["latent_channels"], parts["edit_head"].config
+    unet = ChangeUNet2DConditionModel(
+        in_channels=2 * channels,
+        out_channels=channels,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=head["context_dim"],
+        projection_class_embeddings_input_dim=head["num_queries"] * head["context_dim"],
+        attention_head_dim=2,
+        norm_num_groups=4,
+    )
+    module = MGIE(
+        **{name: parts[name] for name in ("mllm", "edit_head", "vae")},
+        unet=unet,
+        scheduler=DDPMScheduler(prediction_type="sample"),
+        visual_token_ids=visual_token_ids(parts["processor"]),
+        condition_dropout=0.0,
+    )
+    torch.nn.init.normal_(unet.layers.finder.say.weight)
+
+    def reached(arrivals: list[list[list[float]]]) -> set[str]:
+        """Returns the parts of the layers that learn when the first row's picture goes and this comes."""
+        module.zero_grad()
+        told = batch | {"behind": batch["source"].clone(), "arrivals": torch.zeros(2, 2, 2, 4)}
+        told["arrivals"][0, : len(arrivals)] = torch.tensor(arrivals)
+        told["behind"][0] = 0
+        module(told, Generator().manual_seed(0))["loss"].backward()
+        named = unet.layers.named_parameters()
+        return {name.split(".")[0] for name, p in named if p.grad is not None and p.grad.abs().sum() > 0}
+
+    there, here = [-1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]
+    nothing, new, moved = [[[0.0] * 4] * 2], [[[0.0] * 4, here]], [[there, here]]
+    assert reached(nothing) == {"finder", "filling"}
+    assert reached(new) == {"finder", "filling", "canvas"}
+    assert reached(moved) == {"finder", "filling", "mend"}

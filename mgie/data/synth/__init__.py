@@ -10,10 +10,11 @@ from mgie.data.synth.edit import FAMILIES, EditSampler, MadeEdit, make_edit
 from mgie.data.synth.family import Family
 from mgie.data.synth.objects import Objects
 from mgie.data.synth.requests import Requests
-from mgie.data.synth.scene import Box, Made, Mask, Pixels, Scene, as_picture, as_pixels, open_scene
+from mgie.data.synth.scene import Arrival, Box, Made, Mask, Pixels, Scene, as_picture, as_pixels, open_scene
 
 __all__ = [
     "FAMILIES",
+    "Arrival",
     "Box",
     "EditSampler",
     "Family",

@@ -1,7 +1,7 @@
 """Objects on a picture: where they stand, how large they are, and how the picture's light falls on them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 from mgie.data.synth.colour import COLOURS, duotone
 from mgie.data.synth.measure import Array
 from mgie.data.synth.objects import Objects
-from mgie.data.synth.scene import Box, Mask, Pixels, as_picture, as_pixels
+from mgie.data.synth.scene import Arrival, Box, Mask, Pixels, as_picture, as_pixels
 from mgie.errors import DataError
 
 PLACES: dict[str, tuple[float, float]] = {
@@ -145,14 +145,22 @@ def render(pixels: Pixels, layout: Iterable[Placed], objects: Objects) -> Pixels
     return result
 
 
-def copies(before: Layout, after: Layout, shape: tuple[int, ...]) -> tuple[tuple[Box, Box], ...]:
-    """Returns, of each thing that comes where it was not or grows, the squares where from and where to."""
-    pairs = []
+def staying(before: Layout, after: Layout) -> Layout:
+    """Returns what is there before and after an edit, in whatever colour."""
+    outlines = {replace(placed, colour="") for placed in after}
+    return tuple(placed for placed in before if replace(placed, colour="") in outlines)
+
+
+def arrivals(before: Layout, after: Layout, shape: tuple[int, ...]) -> tuple[Arrival, ...]:
+    """Returns the squares of what comes where it was not, or in another size, from left to right."""
+    found = list[Arrival]()
+    stays = staying(after, before)
     for new in after:
+        if new in stays:
+            continue
         looks_same = [old for old in before if (old.name, old.colour) == (new.name, new.colour)]
-        if looks_same and new not in before:
-            pairs.append((box_of(looks_same[0], shape), box_of(new, shape)))
-    return tuple(pairs)
+        found.append((box_of(looks_same[0], shape) if looks_same else None, box_of(new, shape)))
+    return tuple(sorted(found, key=lambda arrival: arrival[1].left))
 
 
 def changed(source: Pixels, target: Pixels) -> Mask:

@@ -17,12 +17,13 @@ from mgie.data.synth.layout import (
     Layout,
     Placed,
     are_apart,
+    arrivals,
     box_of,
     changed,
-    copies,
     cover,
     dyed,
     render,
+    staying,
 )
 from mgie.data.synth.measure import chroma, distance
 from mgie.data.synth.objects import Objects
@@ -186,13 +187,16 @@ class ObjectEdit(Family):
             raise DataError(f"{self.name} puts objects on photographs; give a folder of them")
         before, after = self.layouts(params)
         source, target = (render(scene.pixels, layout, scene.objects) for layout in (before, after))
+        stays = staying(before, after)
+        behind = None if stays == before else render(scene.pixels, stays, scene.objects)
         return Made(
             source=source,
             target=target,
             mask=changed(source, target),
             objects=scene.objects,
             things=tuple((placed.title, box_of(placed, source.shape)) for placed in before),
-            copies=copies(before, after, source.shape),
+            behind=behind,
+            arrivals=arrivals(before, after, source.shape),
         )
 
     def check(self, made: Made, edited: Pixels, params: Params) -> bool:

@@ -46,6 +46,10 @@ class Box:
         return slice(self.top, self.top + self.side), slice(self.left, self.left + self.side)
 
 
+Arrival = tuple[Box | None, Box]
+"""Of a thing that comes: its square in the source, None if it was not there, and that in the target."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Made:
     """An edit of one scene."""
@@ -60,8 +64,10 @@ class Made:
     """What the objects on it were taken from."""
     things: tuple[tuple[str, Box], ...] = ()
     """What was put on the source, by name, and where."""
-    copies: tuple[tuple[Box, Box], ...] = ()
-    """Squares of the source that come up again in the target, and where."""
+    behind: Pixels | None = None
+    """The source without what goes; None where nothing does."""
+    arrivals: tuple[Arrival, ...] = ()
+    """What comes where it was not, or in another size; from left to right."""
 
 
 def as_pixels(picture: Image.Image) -> Pixels:

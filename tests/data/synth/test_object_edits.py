@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mgie.data.collate import MAX_COPIES
 from mgie.data.records import write_json_lines
 from mgie.data.synth import Made, Objects, Pixels, Scene, as_picture
 from mgie.data.synth.layout import PLACES, SCALES, Placed, are_apart, box_of, changed, render
 from mgie.data.synth.object_edits import OBJECTS, ObjectEdit, plural
 from mgie.data.synth.wording import Params, Split
 from mgie.errors import DataError
+from mgie.models.layers import MAX_ARRIVALS
 
 FAMILIES = {family.name: family for family in OBJECTS}
 DRAWS_HELD_OUT = sorted(name for name, family in FAMILIES.items() if not family.combination)
@@ -280,19 +280,38 @@ def test_only_addable_objects_come_where_there_was_none(
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_what_is_copied_and_what_is_there(name: str, scene: Scene) -> None:
-    """By the pixels: what a copy shows is nearer to where it comes from than to what was there before."""
+def test_what_goes_and_what_comes(name: str, scene: Scene) -> None:
+    """By the pixels: what comes is nearer to where it comes from, what goes leaves what is without it."""
     family = FAMILIES[name]
     params = draw(family, scene, 3)
     made = family.make(scene, params)
     before, after = family.layouts(params)
     assert [place for _, place in made.things] == [box_of(placed, made.source.shape) for placed in before]
-    copying = {"object_move", "object_resize", "object_duplicate", "object_count", "object_match"}
-    assert len(made.copies) == (len(set(after) - set(before)) if name in copying else 0) <= MAX_COPIES
-    for old, new in made.copies:
+    in_place = name in {"object_recolour", "object_match"}
+    coming = () if in_place else tuple(placed for placed in after if placed not in before)
+    boxes = [new for _, new in made.arrivals]
+    assert boxes == sorted((box_of(p, made.source.shape) for p in coming), key=lambda box: box.left)
+    assert len(boxes) <= MAX_ARRIVALS
+    assert all((old is None) == (name in {"object_add", "object_replace"}) for old, _ in made.arrivals)
+    for old, new in made.arrivals:
+        if old is None:
+            continue
         shown, from_there = (
             np.asarray(as_picture(pixels[box.part]).resize((8, 8)), float)
             for pixels, box in ((made.target, new), (made.source, old))
         )
         unedited = np.asarray(as_picture(made.source[new.part]).resize((8, 8)), float)
         assert np.abs(shown - from_there).mean() < np.abs(shown - unedited).mean()
+    going = set() if in_place else set(before) - set(after)
+    assert (made.behind is not None) == bool(going)
+    if made.behind is not None:
+        outside = np.ones(made.source.shape[:2], np.bool_)
+        for placed in going:
+            box = box_of(placed, made.source.shape)
+            rim = round(0.3 * box.side)  # its shadow
+            outside[
+                box.top : box.top + box.side + rim, max(0, box.left - rim) : box.left + box.side + rim
+            ] = False
+            assert np.abs(made.behind[box.part] - scene.pixels[box.part]).mean() < 0.02
+            assert np.abs(made.behind[box.part] - made.source[box.part]).mean() > 0.02
+        assert np.abs(made.behind - made.source)[outside].max() < 0.05

@@ -1,0 +1,155 @@
+"""What goes and comes, each as a layer of its own."""
+
+import pytest
+import torch
+
+from mgie.models.layers import MAX_ARRIVALS, OUTSIDE, Layers, LayersOutput, TrueLayers, cover, spread
+
+CHANNELS, FEATURES, KNOWN, TEXT = 3, 8, 5, 12
+OPEN = 12.0
+SQUARE = (5.5, 4.25, 3.5)
+"""x and y of its middle, and its side, in places."""
+
+
+def new_layers() -> Layers:
+    return Layers(CHANNELS, FEATURES, KNOWN, TEXT).eval()
+
+
+def saying(layers: Layers, logits: torch.Tensor) -> Layers:
+    """Returns the layers, whose finder says these maps (B, 3 + MAX_ARRIVALS, h, w) whatever it is told."""
+    layers.finder.forward = lambda places, text: logits
+    return layers
+
+
+def maps(height: int, width: int, **squares: tuple[float, float, float]) -> torch.Tensor:
+    """Returns logits of maps; all is shut but the squares of `going`, `standing`, `coming`, `outline`."""
+    names = ("going", "standing", "coming", "second", "outline")
+    shares = torch.zeros(1, len(names), height, width)
+    for name, square in squares.items():
+        shares[:, names.index(name)] = cover(torch.tensor([[square]]), height, width)[0]
+    return torch.logit(shares, eps=1e-5)
+
+
+def shown(layers: Layers, source: torch.Tensor, truth: TrueLayers | None = None) -> LayersOutput:
+    height, width = source.shape[2:]
+    places = torch.randn(1, FEATURES, height, width), torch.randn(1, KNOWN, height, width)
+    return layers(*places, source, torch.randn(1, TEXT), truth)
+
+
+def test_squares_cover_their_area():
+    squares = torch.tensor([[SQUARE, (1.0, 1.0, 2.0), (0, 0, 0)]])
+    covered = cover(squares, 9, 12)
+    assert covered.shape == (1, 3, 9, 12) and covered.min() >= 0 and covered.max() == 1
+    torch.testing.assert_close(covered.sum((2, 3)), squares[..., 2] ** 2)
+    assert covered[0, 1, :2, :2].min() == 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("square", [SQUARE, (2.0, 2.0, 4.0), (7.3, 5.1, 2.2)])
+def test_a_square_is_read_from_its_map(square: tuple[float, float, float]):
+    said = shown(saying(new_layers(), maps(9, 12, standing=square)), torch.randn(1, CHANNELS, 9, 12)).squares
+    torch.testing.assert_close(said[0, 0], torch.tensor(square), atol=0.1, rtol=0)
+    assert not said[0, 1:].any()
+
+
+@torch.no_grad()
+def test_new_layers_show_nothing():
+    source, in_place = torch.randn(2, 1, CHANNELS, 7, 5)
+    assert torch.equal(shown(new_layers(), source).laid_over(source, in_place), in_place)
+
+
+@torch.no_grad()
+def test_what_goes_leaves_what_is_around_it():
+    source = torch.linspace(-1, 1, 12).expand(1, CHANNELS, 9, 12).clone()
+    ground = source.clone()
+    source[..., 3:6, 4:7] = 5.0
+    layers = saying(new_layers(), maps(9, 12, going=(5.5, 4.5, 3.0)))
+    in_place = torch.randn_like(source)
+    after = shown(layers, source).laid_over(source, in_place)
+    torch.testing.assert_close(after, ground, atol=0.15, rtol=0)
+    untouched = torch.ones(9, 12, dtype=torch.bool)
+    untouched[3:6, 4:7] = False
+    assert torch.equal(after[..., untouched], ground[..., untouched])  # nor is what was painted in place seen
+    torch.nn.init.ones_(layers.filling.end.bias)  # what convolutions add is seen in the hole alone
+    filled = shown(layers, source).laid_over(source, in_place)
+    torch.testing.assert_close(filled - after, (~untouched).float().expand_as(after), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_what_comes_again_is_fetched_with_its_outline():
+    source = torch.randn(1, CHANNELS, 9, 12)
+    squares = {"standing": (3.0, 5.0, 4.0), "coming": (7.0, 4.0, 4.0), "outline": (3.0, 5.0, 2.0)}
+    layers = saying(new_layers(), maps(9, 12, **squares))
+    after = shown(layers, source).laid_over(source, torch.randn_like(source))
+    torch.testing.assert_close(after[..., 3:5, 6:8], source[..., 4:6, 2:4], atol=1e-3, rtol=0)
+    rest = torch.ones(9, 12, dtype=torch.bool)
+    rest[3:5, 6:8] = False
+    assert torch.equal(after[..., rest], source[..., rest])
+
+
+@torch.no_grad()
+def test_between_places_what_is_fetched_is_mended():
+    source, outline = torch.randn(1, CHANNELS, 9, 12), torch.randn(1, 1, 9, 12)
+    layers, scale = new_layers(), torch.ones(1)
+    where = torch.tensor([4.0, 2.5]).view(1, 2, 1, 1).expand(1, 2, 9, 12)  # from the left, from the top
+    both = torch.cat([source, outline], 1)[0, :, 2, 3:5].mean(1)
+    seen = torch.ones(1, 1, 9, 12, dtype=torch.bool)
+    fetched = layers.fetched(source, outline, where, scale, seen)
+    torch.testing.assert_close(fetched[0], both[:, None, None].expand(-1, 9, 12))
+    torch.nn.init.ones_(layers.mend[-1].bias)
+    seen[..., :3] = False
+    mended = layers.fetched(source, outline, where, scale, seen) - fetched
+    torch.testing.assert_close(mended[:, :-1], seen.float().expand(-1, CHANNELS, -1, -1), atol=1e-5, rtol=0)
+    assert not mended[:, -1].any()
+
+
+@torch.no_grad()
+def test_what_is_larger_comes_from_a_smaller_square():
+    source = torch.randn(1, CHANNELS, 9, 12)
+    layers = new_layers()
+    old, new = (torch.tensor([square]) for square in ((3.0, 5.0, 2.0), (7.0, 4.0, 6.0)))
+    drawn = torch.zeros(1, CHANNELS + 1, 2, 2)
+    content, outline = layers.arrival(source, torch.zeros(1, 1, 9, 12), drawn, old, new)
+    for row, column, x, y in ((2, 5, 2, 4), (5, 8, 3, 5)):  # middles of what is three times as large
+        torch.testing.assert_close(content[0, :, row, column], source[0, :, y, x])
+    inside = torch.zeros(9, 12, dtype=torch.bool)
+    inside[0:8, 3:11] = True  # with what reaches out of the square: 3.6 to each side
+    assert torch.equal(outline[0, 0] > OUTSIDE, inside)
+
+
+@torch.no_grad()
+def test_what_is_new_is_drawn_by_the_text():
+    source, layers = torch.randn(1, CHANNELS, 9, 12), new_layers()
+    last = layers.canvas.draw[-1]
+    torch.nn.init.zeros_(last.weight)
+    last.bias.copy_(torch.tensor([1.0, 2.0, 3.0, OPEN]))
+    saying(layers, maps(9, 12, coming=(3.0, 3.0, 2.0), second=(9.0, 5.0, 4.0)))
+    output = shown(layers, source)
+    after = output.laid_over(source, torch.randn_like(source))
+    assert output.contents.shape == (1, MAX_ARRIVALS, CHANNELS, 9, 12)
+    for square in ((slice(2, 4), slice(2, 4)), (slice(3, 7), slice(7, 11))):
+        wanted = torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1).expand_as(after[0, :, square[0], square[1]])
+        torch.testing.assert_close(after[0, :, square[0], square[1]], wanted, atol=1e-3, rtol=0)
+    assert torch.equal(after[..., :2, :], source[..., :2, :])
+
+
+@torch.no_grad()
+def test_in_training_the_truth_takes_the_place_of_what_was_found():
+    source, layers = torch.randn(1, CHANNELS, 9, 12), new_layers()
+    truth = TrueLayers(
+        gone=cover(torch.tensor([[(3.0, 3.0, 2.0)]]), 9, 12),
+        come=torch.zeros(1, 1, 9, 12),
+        behind=source,
+        squares=torch.tensor([[(3.0, 3.0, 2.0), (8.0, 5.0, 2.0), (0, 0, 0)]]),
+    )
+    output = shown(layers, source, truth)
+    torch.testing.assert_close(output.contents[0, 0, :, 4:6, 7:9], source[0, :, 2:4, 2:4])
+    assert not torch.equal(output.filled, source) and not output.squares.any()
+
+
+def test_what_is_spread_keeps_what_is_known():
+    latents, weights = torch.randn(2, CHANNELS, 5, 7), torch.ones(2, 1, 5, 7)
+    weights[..., 2:, 3:] = 0
+    around = spread(latents, weights)
+    assert torch.equal(around[..., :2, :], latents[..., :2, :]) and around.isfinite().all()
+    torch.testing.assert_close(spread(torch.full_like(latents, 0.7), weights), torch.full_like(latents, 0.7))
