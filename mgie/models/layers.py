@@ -76,14 +76,14 @@ class LayersOutput:
 
     def laid_over(self, source: Tensor, in_place: Tensor) -> Tensor:
         """Returns latents (B, c, h, w): the layers over the source, where there are any, else `in_place`."""
-        going = gate(self.logits[:, _GOING])
+        going = gate(self.logits[:, _GOING]).to(source)  # in mixed precision they are not alike
         latents = torch.lerp(source, self.filled, going)
         opened = going.amax((1, 2, 3))
         for k in range(MAX_ARRIVALS):
-            covered = gate(self.outlines[:, k])
+            covered = gate(self.outlines[:, k]).to(source)
             latents = torch.lerp(latents, self.contents[:, k], covered)
             opened = torch.maximum(opened, covered.amax((1, 2, 3)))
-        return torch.lerp(in_place, latents, opened.view(-1, 1, 1, 1)).to(source)
+        return torch.lerp(in_place, latents, opened.view(-1, 1, 1, 1))
 
 
 class Layers(nn.Module):

@@ -147,6 +147,19 @@ def test_in_training_the_truth_takes_the_place_of_what_was_found():
     assert not torch.equal(output.filled, source) and not output.squares.any()
 
 
+@torch.no_grad()
+def test_in_mixed_precision_layers_are_as_in_full():
+    layers, source = new_layers(), torch.randn(1, CHANNELS, 9, 12)
+    torch.nn.init.normal_(layers.finder.say.bias)
+    places = torch.randn(1, FEATURES, 9, 12), torch.randn(1, KNOWN, 9, 12)
+    in_place, text = torch.randn_like(source), torch.randn(1, TEXT)
+    full = layers(*places, source, text).laid_over(source, in_place)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = layers(*places, source, text).laid_over(source, in_place)
+    assert mixed.dtype == full.dtype
+    torch.testing.assert_close(mixed, full, atol=0.1, rtol=0)
+
+
 def test_what_is_spread_keeps_what_is_known():
     latents, weights = torch.randn(2, CHANNELS, 5, 7), torch.ones(2, 1, 5, 7)
     weights[..., 2:, 3:] = 0
