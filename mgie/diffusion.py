@@ -85,7 +85,13 @@ def encode_pair(vae: Any, source: Tensor, target: Tensor) -> tuple[Any, Tensor]:
         source: (B, 3, H, W) in [-1, 1].
         target: (B, 3, H, W) in [-1, 1].
     """
-    return vae.encode(target).latent_dist, vae.encode(source).latent_dist.mode()
+    return vae.encode(target).latent_dist, encode_source(vae, source)
+
+
+@torch.no_grad()
+def encode_source(vae: Any, source: Tensor) -> Tensor:
+    """Returns latents (B, c, h, w) of pictures (B, 3, H, W) in [-1, 1] as a condition; see `encode_pair`."""
+    return vae.encode(source).latent_dist.mode()
 
 
 def target_latents(latent_dist: Any, scaling_factor: float, latent_noise: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from mgie.diffusion import (
     denoising_loss,
     drop_conditions,
     encode_pair,
+    encode_source,
     target_latents,
     true_layers,
 )
@@ -188,9 +189,9 @@ class MGIE(nn.Module):
         source, target = batch["source"], batch["target"]
         behind = batch.get("behind", source)
         latent_dist, image_latents = encode_pair(self.vae, source, target)
+        behind_latents = encode_source(self.vae, behind) if self.paints_layers else image_latents
         height, width = image_latents.shape[2:]
         size = height, width
-        behind_latents = encode_pair(self.vae, behind, target)[1] if self.paints_layers else image_latents
         return {
             "target_latent_parameters": latent_dist.parameters,
             "image_latents": image_latents,
