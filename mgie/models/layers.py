@@ -37,8 +37,8 @@ _SHUT = -4.0
 """Logit of each map at first: nothing goes or comes."""
 _STRETCH, _SQUARE_STRETCH = 3.0, 1.2
 """Gates are 0 where a third of a place is covered or less, 1 from two thirds on. Squares need fractions."""
-_GOES = 1 / 3
-"""Share of a place from which on it is part of the hole, as the gate has it."""
+_GOES = 0.5 - 0.5 / _STRETCH
+"""Share of a place from which on it is part of the hole: where the gate opens."""
 _LEAST_AREA = 4.0
 """Places of the smallest square that counts."""
 _LEAST_WEIGHT = 1e-4
@@ -133,7 +133,7 @@ class Layers(nn.Module):
                 blur.
         """
         logits = self.finder(torch.cat([features, known], dim=1), text)
-        squares = torch.stack([_square(m) for m in logits[:, _SQUARES].unbind(1)], dim=1)
+        squares = _squares(logits[:, _SQUARES])
         gone, given = logits[:, _GOING].sigmoid(), squares
         if truth is not None:
             gone, given = truth.gone, truth.squares
@@ -252,8 +252,7 @@ class _Filling(nn.Module):
 
     def forward(self, source: Tensor, gone: Tensor) -> Tensor:
         """Returns the source (B, c, h, w), and what is behind where something goes (B, 1, h, w)."""
-        # One place more, since the autoencoder smears what goes over its neighbours.
-        hole = functional.max_pool2d((gone > _GOES).to(source), 3, stride=1, padding=1)
+        hole = grown((gone > _GOES).to(source))
         around = spread(source, 1 - hole)
         x = self.begin(torch.cat([around, hole], dim=1))
         finer = []
@@ -302,6 +301,11 @@ def gate(logits: Tensor, stretch: float = _STRETCH) -> Tensor:
     return (stretch * (logits.sigmoid() - 0.5) + 0.5).clamp(0, 1)
 
 
+def grown(covered: Tensor) -> Tensor:
+    """Returns (B, 1, h, w) a place more on each side: the autoencoder smears what goes over neighbours."""
+    return functional.max_pool2d(covered, 3, stride=1, padding=1)
+
+
 def spread(latents: Tensor, weights: Tensor) -> Tensor:
     """Returns latents (B, c, h, w) where their weights (B, 1, h, w) are 1, elsewhere those around."""
     if latents.shape[2:].numel() == 1:
@@ -325,18 +329,19 @@ def cover(squares: Tensor, height: int, width: int) -> Tensor:
     return along(y, height)[..., :, None] * along(x, width)[..., None, :]
 
 
-def _square(logits: Tensor) -> Tensor:
-    """Returns the square (B, 3) of a map (B, h, w) of how much of each place it covers.
+def _squares(logits: Tensor) -> Tensor:
+    """Returns the squares (B, N, 3) of maps (B, N, h, w) of how much of each place they cover.
 
-    Its side is the root of all that is covered, its middle the mean of where.
+    The side is the root of all that is covered, the middle the mean of where.
     """
     covered = gate(logits.float(), _SQUARE_STRETCH)
-    area = covered.sum((1, 2))
-    height, width = covered.shape[1:]
-    x = (covered.sum(1) * (torch.arange(width, device=covered.device) + 0.5)).sum(1)
-    y = (covered.sum(2) * (torch.arange(height, device=covered.device) + 0.5)).sum(1)
-    square = torch.stack([x / area.clamp(min=1), y / area.clamp(min=1), area.clamp(min=1e-6).sqrt()], dim=1)
-    return square * (area >= _LEAST_AREA)[:, None]
+    area = covered.sum((2, 3))
+    height, width = covered.shape[2:]
+    x = (covered.sum(2) * (torch.arange(width, device=covered.device) + 0.5)).sum(2)
+    y = (covered.sum(3) * (torch.arange(height, device=covered.device) + 0.5)).sum(2)
+    least = area.clamp(min=1)
+    squares = torch.stack([x / least, y / least, area.clamp(min=1e-6).sqrt()], dim=2)
+    return squares * (area >= _LEAST_AREA)[..., None]
 
 
 def _shares(squares: Tensor, latents: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mgie.models.backbone import FEATURES, LatentBackbone
-from mgie.models.layers import Layers, LayersOutput, TrueLayers, gate, spread
+from mgie.models.layers import Layers, LayersOutput, TrueLayers, gate, grown, spread
 
 __all__ = [
     "ChangeUNet2DConditionModel",
@@ -192,9 +192,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         painted, offsets = painted[:, :-2].to(source.dtype), painted[:, -2:]
         change, logits, to_surroundings, to_copy = painted.split([source.shape[1], 1, 1, 1], dim=1)
         changed = gate(logits)
-        # One place more, since the autoencoder smears what goes over its neighbours.
-        untouched = 1 - functional.max_pool2d(changed.detach(), 3, stride=1, padding=1)
-        change = change + to_surroundings * (spread(source, untouched) - source)
+        change = change + to_surroundings * (spread(source, 1 - grown(changed.detach())) - source)
         change = change + to_copy * (self.copied(source, offsets) - source)
         latents = layers.laid_over(source, source + changed * change)
         if not return_dict:
