@@ -188,7 +188,9 @@ class ObjectEdit(Family):
         before, after = self.layouts(params)
         source, target = (render(scene.pixels, layout, scene.objects) for layout in (before, after))
         stays = staying(before, after)
-        behind = None if stays == before else render(scene.pixels, stays, scene.objects)
+        behind = None
+        if stays != before:
+            behind = target if stays == after else render(scene.pixels, stays, scene.objects)
         return Made(
             source=source,
             target=target,
