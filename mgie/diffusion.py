@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from mgie.models.layers import MARGIN, OUTSIDE, LayersOutput, TrueLayers, cover
+from mgie.models.layers import MARGIN, OUTSIDE, LayersOutput, TrueLayers, at, cover, shares
 
 _LEAST_CHANGE = 0.02
 """Squared change of latents of unit variance; an edit that changes less counts less."""
@@ -134,7 +134,6 @@ def denoising_loss(
     changed: Tensor,
     relative_to_copy: bool = False,
     location_weight: float = 1.0,
-    arrivals: Tensor | None = None,
     layers: TrueLayers | None = None,
 ) -> Tensor:
     """Returns the mean squared error of the UNet's prediction, a scalar (MGIE, equation 4).
@@ -155,9 +154,8 @@ def denoising_loss(
         relative_to_copy: whether each row's error is divided by that of leaving the source as it is, so that
             an edit of a small object counts as much as one of all the picture.
         location_weight: weight of `location_loss`.
-        arrivals: what is copied from where, see `copy_loss`; for a UNet that says where it changes the
-            picture.
-        layers: what goes and comes, see `layers_loss`; for the same.
+        layers: what goes and comes, see `copy_loss` and `layers_loss`; for a UNet that says where it changes
+            the picture.
     """
     noise, timesteps = noise.to(latents), timesteps.to(latents.device)
     noisy = scheduler.add_noise(latents, noise, timesteps)
@@ -171,9 +169,8 @@ def denoising_loss(
         # paint mixtures, but say how much.
         prediction = image_latents + changed * output.change
         location = location_loss(output.changed_logits, changed)
-        if arrivals is not None:
-            location = location + _COPY_WEIGHT * copy_loss(output.offsets, arrivals, changed)
         if layers is not None:
+            location = location + _COPY_WEIGHT * copy_loss(output.offsets, layers.squares, changed)
             location = location + layers_loss(output.layers, layers, image_latents, latents)
     wanted = {
         "epsilon": lambda: noise,
@@ -202,25 +199,22 @@ def changed_places(source: Tensor, target: Tensor, size: tuple[int, int]) -> Ten
     return functional.adaptive_avg_pool2d(closed, size)
 
 
-def copy_loss(offsets: Tensor, arrivals: Tensor, changed: Tensor) -> Tensor:
+def copy_loss(offsets: Tensor, squares: Tensor, changed: Tensor) -> Tensor:
     """Returns how far off is where things are copied from, a scalar: the mean over the rows.
 
     Args:
         offsets: (B, 2, h, w), see `mgie.models.unet.ChangeUNet2DConditionOutput`.
-        arrivals: (B, K, 2, 4), of up to K things the squares in source and target: left, top, right and
-            bottom in [-1, 1]; zeros where there are fewer, and in the source where a thing is new.
+        squares: (B, 1 + MAX_ARRIVALS, 3), see `mgie.models.layers.TrueLayers`.
         changed: (B, 1, h, w) in [0, 1], as of `changed_places`.
     """
-    unmoved = torch.eye(2, 3, device=offsets.device)[None]
-    place = functional.affine_grid(unmoved, list(offsets[:1].shape), False).permute(0, 3, 1, 2)
+    side = offsets.new_tensor([offsets.shape[3], offsets.shape[2]]).view(1, 2, 1, 1) / 2
+    old, *coming = squares.unbind(1)
     loss = offsets.new_zeros(len(offsets))
-    for old, new in (pair.unbind(1) for pair in arrivals.unbind(1)):
-        size = (new[:, 2:] - new[:, :2]).clamp(min=1e-6)
-        share = (place - new[:, :2, None, None]) / size[..., None, None]  # of the way through the square
-        origin = old[:, :2, None, None] + share * (old[:, 2:] - old[:, :2])[..., None, None]
+    for new in coming:
+        share = shares(new, offsets)
         inside = ((share > 0) & (share < 1)).all(dim=1, keepdim=True) * changed
-        inside = inside * (old != 0).any(dim=1).view(-1, 1, 1, 1)
-        error = (offsets - (origin - place)).abs().sum(dim=1, keepdim=True)
+        inside = inside * ((old[:, 2] > 0) & (new[:, 2] > 0)).view(-1, 1, 1, 1)
+        error = (offsets - (at(share, old) - at(share, new)) / side).abs().sum(dim=1, keepdim=True)
         loss = loss + (error * inside).sum(dim=(1, 2, 3)) / inside.sum(dim=(1, 2, 3)).clamp(min=1)
     return loss.mean()
 

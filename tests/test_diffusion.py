@@ -209,12 +209,13 @@ def test_who_knows_where_a_copy_comes_from_pays_nothing():
     offsets = torch.stack([2 * (x - 0.5) - 1 - x, 2 * (y + 1) - 1 - y]).expand(2, 2, 16, 8).clone()
     inside = (x > 0.5) & (y < -0.75)
     assert inside.sum() == 4
-    assert copy_loss(offsets, arrivals, changed) < 1e-6
+    squares = true_layers(arrivals, changed, changed, torch.zeros(2, 3, 16, 8)).squares
+    assert copy_loss(offsets, squares, changed) < 1e-6
     offsets[:, :, ~inside] = 7.0  # nobody asks for it there, nor of a row without a copy
-    assert copy_loss(offsets, arrivals, changed) < 1e-6
+    assert copy_loss(offsets, squares, changed) < 1e-6
     offsets[0, 0] += 0.2
-    torch.testing.assert_close(copy_loss(offsets, arrivals, changed), torch.tensor(0.1))
-    assert copy_loss(offsets, arrivals, changed.masked_fill(inside, 0)) == 0  # an edit that does not show it
+    torch.testing.assert_close(copy_loss(offsets, squares, changed), torch.tensor(0.1))
+    assert copy_loss(offsets, squares, changed.masked_fill(inside, 0)) == 0  # an edit that does not show it
 
 
 def moved() -> tuple[TrueLayers, torch.Tensor, torch.Tensor]:

@@ -157,12 +157,12 @@ class Layers(nn.Module):
             old: squares (B, 3) where from.
             new: squares (B, 3) where to.
         """
-        share = _shares(new, source)  # (B, 2, h, w)
+        share = shares(new, source)  # (B, 2, h, w)
         is_new = (old[:, 2] == 0).view(-1, 1, 1, 1)
         reach = (1 + 2 * MARGIN) / 2
         inside = ((share - 0.5).abs() <= reach).all(1, keepdim=True) & (new[:, 2] > 0).view(-1, 1, 1, 1)
         scale = old[:, 2] / new[:, 2].clamp(min=1)
-        fetched = self.fetched(source, outline, _at(share, old), scale, inside & ~is_new)
+        fetched = self.fetched(source, outline, at(share, old), scale, inside & ~is_new)
         grid = ((share - 0.5) / reach).permute(0, 2, 3, 1)
         placed = functional.grid_sample(drawn.float(), grid, padding_mode="border", align_corners=False)
         content = torch.where(is_new, placed.to(source), fetched)
@@ -344,7 +344,7 @@ def _squares(logits: Tensor) -> Tensor:
     return squares * (area >= _LEAST_AREA)[..., None]
 
 
-def _shares(squares: Tensor, latents: Tensor) -> Tensor:
+def shares(squares: Tensor, latents: Tensor) -> Tensor:
     """Returns how far through squares (B, 3) the middle of each place is, (B, 2, h, w); 0 to 1 is inside."""
     height, width = latents.shape[2:]
     x = torch.arange(width, device=latents.device) + 0.5
@@ -354,6 +354,6 @@ def _shares(squares: Tensor, latents: Tensor) -> Tensor:
     return (place - squares[:, :2, None, None]) / side + 0.5
 
 
-def _at(shares: Tensor, squares: Tensor) -> Tensor:
+def at(shares: Tensor, squares: Tensor) -> Tensor:
     """Returns the places (B, 2, h, w) at shares (B, 2, h, w) of squares (B, 3)."""
     return squares[:, :2, None, None] + (shares - 0.5) * squares[:, 2].view(-1, 1, 1, 1)

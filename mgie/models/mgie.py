@@ -153,7 +153,6 @@ class MGIE(nn.Module):
             changed,
             self.relative_to_copy,
             self.location_weight,
-            arrivals,
             true_layers(arrivals, gone, come, behind) if self.paints_layers else None,
         )
         loss = lm_loss + self.sight_weight * sight_loss + self.diffusion_weight * diffusion_loss
