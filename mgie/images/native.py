@@ -8,6 +8,7 @@ from PIL import Image
 
 from mgie.errors import ImageError
 from mgie.images.mask import feathered
+from mgie.images.working_size import resize
 
 Array = NDArray[np.floating]
 
@@ -31,6 +32,13 @@ _OUTLINE_REACH = 3
 """Pixels at working size within which an edit is somewhere as strong as it is at its strongest."""
 _OUTLINE = 0.5, 0.75
 """Share of that strength at which the outline begins, and at which all is inside."""
+_EDGE_WINDOW = 1 / 32
+"""Standard deviation of the window in which an outline looks for the edge it belongs to, as a share of the
+longer side."""
+_EDGE_CONTRAST = 0.03
+"""Standard deviation of grey values, in [0, 1], below which there is no edge to follow."""
+_EDGE = 0.3, 0.7
+"""Share of a changed part's side of an edge at which the part begins, and at which all is inside."""
 _SOFTENED = 0.75
 """Share of the source's detail below which an edit softens what it keeps."""
 _NEW = 0.01
@@ -81,13 +89,14 @@ def return_to_native(
     content = (1 - kept) * predicted + new * (_denoised(edited, change.noise) - predicted)
     # A mosaic's block may by chance be as light as what was there: specks of the original would show through.
     keep_unchanged &= bool(kept.mean() >= _NEW)
-    changed = None
+    original, changed, edges = original.convert("RGB"), None, None
     if keep_unchanged:
         # A colour change that fits what it was fitted to still errs a little where the edit leaves all alone.
         both = kept * predicted + content - source, edited - source
         changed = np.minimum(*(_changed(difference, change.noise) for difference in both))
-    weights = _Weights(changed, None if mask is None else feathered(mask), strength)
-    return _composite(original.convert("RGB"), change, kept, content, weights)
+        edges = _along_edges(changed, original, edited)
+    weights = _Weights(changed, edges, None if mask is None else feathered(mask), strength)
+    return _composite(original, change, kept, content, weights)
 
 
 @dataclass(frozen=True)
@@ -270,6 +279,37 @@ def _changed(change: Array, noise: float) -> Array:
     return changed * np.maximum(inside, 1 - near_outline)
 
 
+def _along_edges(changed: Array, original: Image.Image, edited: Array) -> Array:
+    """Returns (h, w, 4): weights of red, green and blue and a constant that follow a map along its edges.
+
+    A model knows outlines to a few pixels at working size, the pictures have them exactly: the original those
+    of what it shows, the edit those of what came. So the map is written as an affine function of the colours
+    of both around each place (the guided filter; He, Sun and Tang, 2010), and that function is taken with the
+    original's own pixels, as in joint upsampling. The edit is known at working size alone: its share is in
+    the constant.
+
+    Args:
+        changed: (h, w, 1) in [0, 1].
+        original: RGB picture of any size.
+        edited: (h, w, 3) in [0, 1].
+    """
+    height, width = edited.shape[:2]
+    small = np.asarray(resize(original, (width, height)), np.float32) / 255
+    guide = np.concatenate([small, edited], axis=-1)
+    sigma = _EDGE_WINDOW * max(height, width)
+    mean, mean_changed = _blur(guide, sigma), _blur(changed, sigma)
+    products = np.einsum("hwi,hwj->hwij", guide, np.concatenate([guide, changed], axis=-1))
+    moments = _blur(products.reshape(height, width, -1), sigma).reshape(products.shape)
+    moments -= np.einsum("hwi,hwj->hwij", mean, np.concatenate([mean, mean_changed], axis=-1))
+    slopes = np.linalg.solve(
+        moments[..., :-1] + _EDGE_CONTRAST**2 * np.eye(guide.shape[-1], dtype=np.float32), moments[..., -1:]
+    )[..., 0]
+    constant = mean_changed - (slopes * mean).sum(-1, keepdims=True)
+    slopes, constant = _blur(slopes, sigma), _blur(constant, sigma)
+    of_edited = (slopes[..., 3:] * edited).sum(-1, keepdims=True)
+    return np.concatenate([slopes[..., :3], constant + of_edited], axis=-1)
+
+
 def _local_maximum(plane: Array, reach: int) -> Array:
     """Returns (h, w, 1): the greatest value of the plane (h, w, 1) within so many pixels each way."""
     for axis in (0, 1):
@@ -285,16 +325,28 @@ class _Weights:
 
     changed: Array | None
     """(h, w, 1) at working size."""
+    edges: Array | None
+    """(h, w, 4) at working size, as `_along_edges` has it."""
     mask: Image.Image | None
     """Mode L at native size."""
     strength: float
 
-    def rows(self, top: int, bottom: int, width: int, height: int) -> Array | float:
-        """Returns the weights (bottom - top, width, 1) of some rows of the result, or one for all of them."""
+    def rows(self, top: int, height: int, colours: Array) -> Array | float:
+        """Returns the weights (n, width, 1) of some rows of the result, or one for all of them.
+
+        Args:
+            top: number of the first row.
+            height: of the result.
+            colours: (n, width, 3) in [0, 1], of the original.
+        """
         weights: Array | float = self.strength
-        if self.changed is not None:
-            span = top / height, bottom / height
-            weights = weights * _enlarge(self.changed, (width, bottom - top), span).clip(0, 1)
+        num, width = colours.shape[:2]
+        bottom = top + num
+        if self.changed is not None and self.edges is not None:
+            maps = np.concatenate([self.changed, self.edges], axis=-1)
+            maps = _enlarge(maps, (width, num), (top / height, bottom / height))
+            inside = (maps[..., 1:4] * colours).sum(-1, keepdims=True) + maps[..., 4:]
+            weights = weights * np.minimum(maps[..., :1].clip(0, 1), _ramp(inside, *_EDGE))
         if self.mask is not None:
             weights = (
                 weights * (np.asarray(self.mask.crop((0, top, width, bottom)), np.float32) / 255)[..., None]
@@ -321,7 +373,7 @@ def _composite(
         for channel in range(3):
             recoloured += tables[channel][levels[..., channel]]
         strip = share * recoloured.clip(0, 1) + _enlarge(content, size, span)
-        weighted = colours + weights.rows(top, bottom, width, height) * (strip.clip(0, 1) - colours)
+        weighted = colours + weights.rows(top, height, colours) * (strip.clip(0, 1) - colours)
         result[top:bottom] = np.rint(weighted * 255)
     return Image.fromarray(result)
 

@@ -342,6 +342,18 @@ class TestReturnToNative:
         assert same[away < 48].mean() > 0.99
         assert np.ptp(result, axis=-1)[away[..., 0] > 72].mean() < 0.03
 
+    def test_an_outline_follows_the_edge_in_the_original(self) -> None:
+        """A model knows how much of a place of its latents an edit changes, not which pixels of it."""
+        native = unit(photo(640, 480))
+        away = np.hypot(*(np.mgrid[:480, :640] - np.array([240, 320])[:, None, None]))
+        inside = (away < 110)[..., None]
+        native = np.where(inside, np.float32([0.7, 0.3, 0.3]), native)
+        image = Image.fromarray(np.uint8(native * 255))
+        smeared = Image.fromarray(np.uint8(255 * inside[..., 0])).filter(ImageFilter.GaussianBlur(24))
+        result, _ = edit(image, native + unit(smeared)[..., None] * native * [-0.7, -0.5, 0.2], noise=0)
+        change = np.abs(result - unit(image)).mean(-1)
+        assert change[(away > 112) & (away < 130)].mean() < 0.03 * change[away < 110].mean()
+
     def test_all_may_be_taken_from_the_edit(self) -> None:
         image = photo(320, 240)
         working = decoded(unit(image), (128, 96))
