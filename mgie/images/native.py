@@ -26,6 +26,10 @@ _DRIFT = 0.015
 """Change, in [0, 1], that a diffusion model makes where it means to make none."""
 _CHANGE_WINDOW = 1.5
 """Standard deviation, in pixels at working size, of the window in which a change is measured."""
+_UNTOUCHED, _UNTOUCHED_SHARE = 1e-3, 0.02
+"""Change below which a place was left alone, and the share of such places from which on that was meant."""
+_EXPLAINED = 0.06
+"""Share of misfits below which what changed is a change of colour and nothing else."""
 _OUTLINE_WINDOW = 0.6
 """The same where the outline of a changed part is sought."""
 _OUTLINE_REACH = 3
@@ -60,9 +64,10 @@ def return_to_native(
 
     The edit is split into a colour change and new content. The colour change, a smooth field of affine
     transforms plus a tone curve per channel, is applied to the original itself: its detail survives, and the
-    error of the autoencoder, which `source` and `edited` share, cancels. Where the edit removed the structure
-    of the source or painted over it, `edited` itself is enlarged. Transforms fitted at low resolution and
-    applied at full resolution are the idea of bilateral guided upsampling (Chen et al., 2016).
+    error of the autoencoder, which `source` and `edited` share, cancels. It is fitted to the part that is
+    changed, if it is one of colour there. Where the edit removed the structure of the source or painted over
+    it, `edited` itself is enlarged. Transforms fitted at low resolution and applied at full resolution are
+    the idea of bilateral guided upsampling (Chen et al., 2016).
 
     Args:
         original: RGB picture of any size.
@@ -85,7 +90,7 @@ def return_to_native(
     source, edited = source.astype(np.float32), edited.astype(np.float32)
     change = _fit_colour_change(source, edited)
     predicted = change.apply(source)
-    kept, new = _kept_and_new(predicted, edited, change.noise)
+    kept, new = _kept_and_new(predicted, edited, change)
     content = (1 - kept) * predicted + new * (_denoised(edited, change.noise) - predicted)
     # A mosaic's block may by chance be as light as what was there: specks of the original would show through.
     keep_unchanged &= bool(kept.mean() >= _NEW)
@@ -107,11 +112,13 @@ class _ColourChange:
         fields: (gh, gw, 12), affine transforms (3, 4) on a grid over the picture.
         bends: (3, K, 3), change of slope of each output (last) at each knot of each input channel (first).
         noise: standard deviation of what the transform leaves unexplained at most places.
+        places: (h, w, 1) in [0, 1], what it was fitted to.
     """
 
     fields: Array
     bends: Array
     noise: float
+    places: Array
 
     def apply(self, picture: Array) -> Array:
         """Returns the transformed (h, w, 3) picture, not clipped."""
@@ -132,7 +139,7 @@ def _hinges(values: Array) -> Array:
     return np.maximum(values[..., None] - _KNOTS, 0).reshape(*values.shape[:-1], -1)
 
 
-def _places(height: int, width: int) -> Array:
+def _polynomials(height: int, width: int) -> Array:
     """Returns (h, w, 6): polynomials 1, x, y, xx, xy, yy of the position, -1 to 1 along the longer side."""
     scale = max(height, width)
     x = (2 * np.arange(width, dtype=np.float32) + 1 - width) / scale
@@ -148,33 +155,70 @@ def _transform(fields: Array, affine: Array) -> Array:
 
 
 def _fit_colour_change(source: Array, edited: Array) -> _ColourChange:
+    """Returns the change of the part that an edit changes if there it is one of colour, else of all."""
+    part = _part(edited - source)
+    if part is not None:
+        change = _fit(source, edited, part)
+        if _misfits(_errors(change.apply(source) - edited)[part[..., 0] > 0.5]) < _EXPLAINED:
+            return change
+    return _fit(source, edited, np.ones_like(source[..., :1]))
+
+
+def _part(change: Array) -> Array | None:
+    """Returns a map (h, w, 1) in [0, 1] of what an edit of a part changes, but for its outline.
+
+    None where the edit is one of the whole, or nothing is left of the part.
+
+    Args:
+        change: (h, w, 3), edit minus source.
+    """
+    size = _size(change, _CHANGE_WINDOW)
+    drift = min(_DRIFT, 0.2 * float(size.max()) + 1e-6)
+    inside = 1 - _local_maximum(1 - _ramp(size, 0.5 * drift, 1.5 * drift), _OUTLINE_REACH)
+    return inside if _is_of_a_part(size, drift) and np.mean(inside > 0.5) > _NEW else None
+
+
+def _is_of_a_part(size: Array, drift: float) -> bool:
+    """Returns whether changes (h, w, 1) leave places alone: as nothing moves them, or as little as drift."""
+    return bool(np.median(size) <= drift or np.mean(size < _UNTOUCHED) >= _UNTOUCHED_SHARE)
+
+
+def _fit(source: Array, edited: Array, places: Array) -> _ColourChange:
+    """Returns the colour change between two pictures at places (h, w, 1)."""
     height, width = source.shape[:2]
-    affine, hinges, places, change = _affine(source), _hinges(source), _places(height, width), edited - source
-    placed, bends = _fit_whole(np.einsum("hwp,hwc->hwpc", places, affine), hinges, change)
-    residual = change - np.einsum("hwp,pco,hwc->hwo", places, placed, affine, optimize=True) - hinges @ bends
-    noise = float(np.clip(1.4826 * np.median(np.abs(residual)), 0.01, 0.04))
+    affine, hinges, change = _affine(source), _hinges(source), edited - source
+    polynomials, taken = _polynomials(height, width), places[..., 0] > 0.5
+    placed, bends = _fit_whole(
+        np.einsum("np,nc->npc", polynomials[taken], affine[taken]), hinges[taken], change[taken]
+    )
+    residual = change - np.einsum("hwp,pco,hwc->hwo", polynomials, placed, affine, optimize=True)
+    residual -= hinges @ bends
+    noise = float(np.clip(1.4826 * np.median(np.abs(residual[taken])), 0.01, 0.04))
 
     cell = max(height, width) / _GRID
     shape = max(round(height / cell), 2), max(round(width / cell), 2)
     down, across = _averaging(shape[0], height, cell / 2), _averaging(shape[1], width, cell / 2)
-    fields = np.einsum("ijp,pco->ijoc", _average(down, places, across), placed)
-    fields += _fit_local(affine, residual, shape, noise)
+    fields = np.einsum("ijp,pco->ijoc", _average(down, polynomials, across), placed)
+    fields += _fit_local(affine, residual, shape, noise, places)
     fields += np.concatenate([np.eye(3), np.full((3, 1), 0.5)], axis=1)  # the fits were of the change
-    return _ColourChange(fields.reshape(*shape, 12).astype(np.float32), bends.reshape(3, -1, 3), noise)
+    return _ColourChange(
+        fields.reshape(*shape, 12).astype(np.float32), bends.reshape(3, -1, 3), noise, places
+    )
 
 
 def _fit_whole(placed: Array, hinges: Array, change: Array) -> tuple[Array, Array]:
     """Returns weights (6, 4, 3) of position x colour and (3K, 3) of the curves, robust to new content.
 
+    Takes (N, 6, 4) position x colour, (N, 3K) curves and the change (N, 3) of N pixels.
+
     A border may cover a third of the picture, and a fit of everything would then explain the border. So the
     search starts from what did not change, from the centre, and from everything, in this order of preference.
     """
-    features = np.concatenate([placed.reshape(-1, _NUM_PLACED), hinges.reshape(-1, hinges.shape[-1])], axis=1)
-    centre = np.exp(-8 * (placed[..., 3, 3] + placed[..., 5, 3])).reshape(-1)
-    target = change.reshape(-1, 3)
-    step = -(-len(target) // _SAMPLES)
+    features = np.concatenate([placed.reshape(-1, _NUM_PLACED), hinges], axis=1)
+    centre = np.exp(-8 * (placed[:, 3, 3] + placed[:, 5, 3]))
+    step = -(-len(change) // _SAMPLES)
     # In double precision, so that rounding errors of the models do not grow into grey levels here.
-    features, target, centre = (x[::step].astype(np.float64) for x in (features, target, centre))
+    features, target, centre = (x[::step].astype(np.float64) for x in (features, change, centre))
     unchanged = _trust(np.sqrt(np.mean(target**2, axis=1)))
     starts = {1.0: unchanged, 1.1: centre, 1.2: np.ones_like(centre)}  # a later start must fit clearly better
     fits = [(_fit_robustly(features, target, trust), handicap) for handicap, trust in starts.items()]
@@ -196,12 +240,22 @@ def _fit_robustly(features: Array, target: Array, trust: Array) -> tuple[Array, 
         ridge[:4] = 1e-5, 1e-5, 1e-5, 1e-9  # the affine transform of the whole picture is nearly free
         weighted = (features * (trust / trust.sum())[:, None]).T
         weights = np.linalg.solve(weighted @ features + np.diag(ridge), weighted @ target)
-        error = np.sqrt(np.mean((target - features @ weights) ** 2, axis=1))
+        error = _errors(target - features @ weights)
         trust = _trust(error)
-    return weights, float(np.mean(error**4 / (error**4 + 0.06**4)))
+    return weights, _misfits(error)
 
 
-def _fit_local(affine: Array, residual: Array, shape: tuple[int, int], noise: float) -> Array:
+def _errors(difference: Array) -> Array:
+    """Returns the root mean square over the channels."""
+    return np.sqrt(np.mean(difference**2, axis=-1))
+
+
+def _misfits(error: Array) -> float:
+    """Returns about the share of errors that are none of precision."""
+    return float(np.mean(error**4 / (error**4 + 0.06**4)))
+
+
+def _fit_local(affine: Array, residual: Array, shape: tuple[int, int], noise: float, places: Array) -> Array:
     """Returns transforms (gh, gw, 3, 4) for what the whole-picture fit left; zero where it is little."""
     height, width = residual.shape[:2]
     sigma = _WINDOW * max(height, width)
@@ -212,7 +266,8 @@ def _fit_local(affine: Array, residual: Array, shape: tuple[int, int], noise: fl
     fields, moments, error = np.zeros((*shape, 3, 4)), np.zeros((*shape, 4, 7)), residual
     for _ in range(4):
         misfit = np.mean(error**2, axis=-1, keepdims=True) / (3 * noise) ** 2
-        trust = 0.02 + 1 / (1 + misfit) ** 2  # never zero: a window may lie wholly in what was recoloured
+        # Never zero: a window may lie wholly in what was recoloured, or far from what is fitted.
+        trust = (0.02 + 1 / (1 + misfit) ** 2) * (places + 1e-4)
         moments = _average(down, products * trust, across) / _average(down, trust, across)
         moments = moments.reshape(*shape, 4, 7).astype(np.float64)
         fields = np.linalg.solve(moments[..., :4] + ridge, moments[..., 4:]).swapaxes(2, 3)  # (gh, gw, 3, 4)
@@ -221,24 +276,26 @@ def _fit_local(affine: Array, residual: Array, shape: tuple[int, int], noise: fl
     return fields * _ramp(strength, 0.04, 0.09)[..., None, None]  # the drift of a diffusion model is weaker
 
 
-def _kept_and_new(predicted: Array, edited: Array, noise: float) -> tuple[Array, Array]:
+def _kept_and_new(predicted: Array, edited: Array, change: _ColourChange) -> tuple[Array, Array]:
     """Returns maps (h, w, 1) in [0, 1]: is the structure that of the source, is there new content."""
+    noise = change.noise
     fine_old, fine_new = predicted - _blur(predicted, 1.5), edited - _blur(edited, 1.5)
     old = _blur((fine_old**2).sum(-1, keepdims=True), 3)
     both = _blur((fine_old * fine_new).sum(-1, keepdims=True), 3)
     floor = noise**2
     evidence = old / (old + floor)
     sure = _ramp((both + 0.1 * floor) / (old + 0.1 * floor), 0.35, 0.65)
-    usual = (evidence * sure).sum() / max(evidence.sum(), 1e-6)
+    counts = evidence * change.places
+    usual = (counts * sure).sum() / max(counts.sum(), 1e-6)
     gain = (both + floor * usual) / (old + floor)  # where the source is flat, as elsewhere in the picture
     start = 0.6 - 0.4 * usual  # textures come back imprecise: one place alone needs the clearer evidence
     # In most places changes of tone leave 0.85 or more of the detail, the slightest blurs at most 0.7 (210
     # edits by mgie-tiny, and their targets through its autoencoder): what is softer on the whole is blurred.
-    if (evident := evidence > 0.8).any() and np.median((both / old)[evident]) < _SOFTENED:
+    if (evident := counts > 0.8).any() and np.median((both / old)[evident]) < _SOFTENED:
         start = _SOFTENED
     kept = _ramp(gain, start, start + 0.3)
 
-    rest = np.sqrt(_blur(((edited - predicted) ** 2).mean(-1, keepdims=True), 1.5))
+    rest = _size(edited - predicted, 1.5)
     imprecision = noise + 0.35 * _blur(
         np.abs(fine_old).max(-1, keepdims=True), 1.5
     )  # edges never fit exactly
@@ -257,6 +314,11 @@ def _denoised(edited: Array, noise: float) -> Array:
     return edited - (1 - _ramp(strength / noise, 1, 2)) * fine
 
 
+def _size(change: Array, sigma: float) -> Array:
+    """Returns the root mean square (h, w, 1) of a change (h, w, 3) in a window."""
+    return np.sqrt(_blur((change**2).mean(-1, keepdims=True), sigma))
+
+
 def _changed(change: Array, noise: float) -> Array:
     """Returns a map (h, w, 1) in [0, 1]: where an edit changed the picture by more than a model drifts.
 
@@ -264,15 +326,15 @@ def _changed(change: Array, noise: float) -> Array:
         change: (h, w, 3), edit minus source.
         noise: standard deviation of what is imprecise in it.
     """
-    size = np.sqrt(_blur((change**2).mean(-1, keepdims=True), _CHANGE_WINDOW))
+    size = _size(change, _CHANGE_WINDOW)
     # The faintest edit of a whole picture counts: what is drift depends on the greatest change too.
     drift = min(max(noise, _DRIFT), 0.2 * float(size.max()) + 1e-6)
     changed = _ramp(size, 0.5 * drift, 1.5 * drift)
-    if np.median(size) > drift:
+    if not _is_of_a_part(size, drift):
         return changed
     # The edit is of a part. Its outline runs where the change is about half of what it is further in; what
     # the decoder smeared beyond that is left out, and what happens to look alike further in is not.
-    fine = np.sqrt(_blur((change**2).mean(-1, keepdims=True), _OUTLINE_WINDOW))
+    fine = _size(change, _OUTLINE_WINDOW)
     inside = _ramp(fine / (_local_maximum(fine, _OUTLINE_REACH) + 1e-6), *_OUTLINE)
     inside = -_local_maximum(-_local_maximum(inside, _OUTLINE_REACH), _OUTLINE_REACH)
     near_outline = _local_maximum((changed < 0.5).astype(np.float32), 2 * _OUTLINE_REACH - 1)

@@ -342,6 +342,20 @@ class TestReturnToNative:
         assert same[away < 48].mean() > 0.99
         assert np.ptp(result, axis=-1)[away[..., 0] > 72].mean() < 0.03
 
+    @pytest.mark.parametrize("change", ["grey", "inverted"])
+    def test_a_part_that_changes_colour_keeps_its_detail(self, change: str) -> None:
+        """The colours in there fit no smooth field of transforms that fits those around, too."""
+        image = photo(640, 480)
+        grain = np.random.default_rng(3).uniform(-0.15, 0.15, (240, 320, 3)).repeat(2, 0).repeat(2, 1)
+        native = (unit(image) + grain).clip(0, 1).astype(np.float32)
+        image = Image.fromarray(np.uint8(native * 255))
+        away = np.hypot(*(np.mgrid[:480, :640] - np.array([240, 300])[:, None, None]))
+        content = (native @ LUMA)[..., None] if change == "grey" else 1 - native
+        target = np.where(away[..., None] < 150, content, native)
+        result, _ = edit(image, target, noise=0.01)
+        assert np.abs(result - target)[away < 140].mean() < 0.015
+        assert np.abs(result - unit(image))[away > 170].mean() < 0.001
+
     def test_an_outline_follows_the_edge_in_the_original(self) -> None:
         """A model knows how much of a place of its latents an edit changes, not which pixels of it."""
         native = unit(photo(640, 480))
