@@ -3,14 +3,21 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from mgie.errors import ImageError
 from mgie.images.mask import feathered
-from mgie.images.working_size import resize
-
-Array = NDArray[np.floating]
+from mgie.images.planes import (
+    Array,
+    along_edges,
+    at_edges,
+    average,
+    averaging,
+    blur,
+    enlarge,
+    local_maximum,
+    ramp,
+)
 
 _GRID = 32
 """Cells along the longer side of the grid that holds the locally varying part of the colour change."""
@@ -36,13 +43,6 @@ _OUTLINE_REACH = 3
 """Pixels at working size within which an edit is somewhere as strong as it is at its strongest."""
 _OUTLINE = 0.5, 0.75
 """Share of that strength at which the outline begins, and at which all is inside."""
-_EDGE_WINDOW = 1 / 32
-"""Standard deviation of the window in which an outline looks for the edge it belongs to, as a share of the
-longer side."""
-_EDGE_CONTRAST = 0.03
-"""Standard deviation of grey values, in [0, 1], below which there is no edge to follow."""
-_EDGE = 0.3, 0.7
-"""Share of a changed part's side of an edge at which the part begins, and at which all is inside."""
 _SOFTENED = 0.75
 """Share of the source's detail below which an edit softens what it keeps."""
 _NEW = 0.01
@@ -99,7 +99,7 @@ def return_to_native(
         # A colour change that fits what it was fitted to still errs a little where the edit leaves all alone.
         both = kept * predicted + content - source, edited - source
         changed = np.minimum(*(_changed(difference, change.noise) for difference in both))
-        edges = _along_edges(changed, original, edited)
+        edges = along_edges(changed, original, edited)
     weights = _Weights(changed, edges, None if mask is None else feathered(mask), strength)
     return _composite(original, change, kept, content, weights)
 
@@ -150,7 +150,7 @@ def _polynomials(height: int, width: int) -> Array:
 def _transform(fields: Array, affine: Array) -> Array:
     """Returns (h, w, 3): the transforms (gh, gw, 12), enlarged, applied to the colours (h, w, 4)."""
     height, width = affine.shape[:2]
-    maps = _enlarge(fields, (width, height)).reshape(height, width, 3, 4)
+    maps = enlarge(fields, (width, height)).reshape(height, width, 3, 4)
     return np.einsum("hwoc,hwc->hwo", maps, affine)
 
 
@@ -174,7 +174,7 @@ def _part(change: Array) -> Array | None:
     """
     size = _size(change, _CHANGE_WINDOW)
     drift = min(_DRIFT, 0.2 * float(size.max()) + 1e-6)
-    inside = 1 - _local_maximum(1 - _ramp(size, 0.5 * drift, 1.5 * drift), _OUTLINE_REACH)
+    inside = 1 - local_maximum(1 - ramp(size, 0.5 * drift, 1.5 * drift), _OUTLINE_REACH)
     return inside if _is_of_a_part(size, drift) and np.mean(inside > 0.5) > _NEW else None
 
 
@@ -197,8 +197,8 @@ def _fit(source: Array, edited: Array, places: Array) -> _ColourChange:
 
     cell = max(height, width) / _GRID
     shape = max(round(height / cell), 2), max(round(width / cell), 2)
-    down, across = _averaging(shape[0], height, cell / 2), _averaging(shape[1], width, cell / 2)
-    fields = np.einsum("ijp,pco->ijoc", _average(down, polynomials, across), placed)
+    down, across = averaging(shape[0], height, cell / 2), averaging(shape[1], width, cell / 2)
+    fields = np.einsum("ijp,pco->ijoc", average(down, polynomials, across), placed)
     fields += _fit_local(affine, residual, shape, noise, places)
     fields += np.concatenate([np.eye(3), np.full((3, 1), 0.5)], axis=1)  # the fits were of the change
     return _ColourChange(
@@ -259,7 +259,7 @@ def _fit_local(affine: Array, residual: Array, shape: tuple[int, int], noise: fl
     """Returns transforms (gh, gw, 3, 4) for what the whole-picture fit left; zero where it is little."""
     height, width = residual.shape[:2]
     sigma = _WINDOW * max(height, width)
-    down, across = _averaging(shape[0], height, sigma), _averaging(shape[1], width, sigma)
+    down, across = averaging(shape[0], height, sigma), averaging(shape[1], width, sigma)
     products = np.einsum("hwi,hwj->hwij", affine, np.concatenate([affine, residual], axis=-1))
     products = products.reshape(height, width, 28)
     ridge = np.diag([2e-3, 2e-3, 2e-3, 1e-2])
@@ -268,23 +268,23 @@ def _fit_local(affine: Array, residual: Array, shape: tuple[int, int], noise: fl
         misfit = np.mean(error**2, axis=-1, keepdims=True) / (3 * noise) ** 2
         # Never zero: a window may lie wholly in what was recoloured, or far from what is fitted.
         trust = (0.02 + 1 / (1 + misfit) ** 2) * (places + 1e-4)
-        moments = _average(down, products * trust, across) / _average(down, trust, across)
+        moments = average(down, products * trust, across) / average(down, trust, across)
         moments = moments.reshape(*shape, 4, 7).astype(np.float64)
         fields = np.linalg.solve(moments[..., :4] + ridge, moments[..., 4:]).swapaxes(2, 3)  # (gh, gw, 3, 4)
         error = residual - _transform(fields.reshape(*shape, 12), affine)
     strength = np.sqrt(np.einsum("ijoc,ijcd,ijod->ij", fields, moments[..., :4], fields, optimize=True) / 3)
-    return fields * _ramp(strength, 0.04, 0.09)[..., None, None]  # the drift of a diffusion model is weaker
+    return fields * ramp(strength, 0.04, 0.09)[..., None, None]  # the drift of a diffusion model is weaker
 
 
 def _kept_and_new(predicted: Array, edited: Array, change: _ColourChange) -> tuple[Array, Array]:
     """Returns maps (h, w, 1) in [0, 1]: is the structure that of the source, is there new content."""
     noise = change.noise
-    fine_old, fine_new = predicted - _blur(predicted, 1.5), edited - _blur(edited, 1.5)
-    old = _blur((fine_old**2).sum(-1, keepdims=True), 3)
-    both = _blur((fine_old * fine_new).sum(-1, keepdims=True), 3)
+    fine_old, fine_new = predicted - blur(predicted, 1.5), edited - blur(edited, 1.5)
+    old = blur((fine_old**2).sum(-1, keepdims=True), 3)
+    both = blur((fine_old * fine_new).sum(-1, keepdims=True), 3)
     floor = noise**2
     evidence = old / (old + floor)
-    sure = _ramp((both + 0.1 * floor) / (old + 0.1 * floor), 0.35, 0.65)
+    sure = ramp((both + 0.1 * floor) / (old + 0.1 * floor), 0.35, 0.65)
     counts = evidence * change.places
     usual = (counts * sure).sum() / max(counts.sum(), 1e-6)
     gain = (both + floor * usual) / (old + floor)  # where the source is flat, as elsewhere in the picture
@@ -293,13 +293,11 @@ def _kept_and_new(predicted: Array, edited: Array, change: _ColourChange) -> tup
     # edits by mgie-tiny, and their targets through its autoencoder): what is softer on the whole is blurred.
     if (evident := counts > 0.8).any() and np.median((both / old)[evident]) < _SOFTENED:
         start = _SOFTENED
-    kept = _ramp(gain, start, start + 0.3)
+    kept = ramp(gain, start, start + 0.3)
 
     rest = _size(edited - predicted, 1.5)
-    imprecision = noise + 0.35 * _blur(
-        np.abs(fine_old).max(-1, keepdims=True), 1.5
-    )  # edges never fit exactly
-    return kept, np.maximum(_ramp(rest / imprecision, 1.5, 3), 1 - kept)
+    imprecision = noise + 0.35 * blur(np.abs(fine_old).max(-1, keepdims=True), 1.5)  # edges never fit exactly
+    return kept, np.maximum(ramp(rest / imprecision, 1.5, 3), 1 - kept)
 
 
 def _denoised(edited: Array, noise: float) -> Array:
@@ -308,15 +306,15 @@ def _denoised(edited: Array, noise: float) -> Array:
     There is less noise than the fit left over where the edit itself cannot be fitted: half of all places show
     how much it can be.
     """
-    fine = edited - _blur(edited, 2)
+    fine = edited - blur(edited, 2)
     noise = min(noise, 1.4826 * float(np.median(np.abs(fine))) + 1e-4)
-    strength = np.sqrt(_blur((fine**2).mean(-1, keepdims=True), 2))
-    return edited - (1 - _ramp(strength / noise, 1, 2)) * fine
+    strength = np.sqrt(blur((fine**2).mean(-1, keepdims=True), 2))
+    return edited - (1 - ramp(strength / noise, 1, 2)) * fine
 
 
 def _size(change: Array, sigma: float) -> Array:
     """Returns the root mean square (h, w, 1) of a change (h, w, 3) in a window."""
-    return np.sqrt(_blur((change**2).mean(-1, keepdims=True), sigma))
+    return np.sqrt(blur((change**2).mean(-1, keepdims=True), sigma))
 
 
 def _changed(change: Array, noise: float) -> Array:
@@ -329,56 +327,16 @@ def _changed(change: Array, noise: float) -> Array:
     size = _size(change, _CHANGE_WINDOW)
     # The faintest edit of a whole picture counts: what is drift depends on the greatest change too.
     drift = min(max(noise, _DRIFT), 0.2 * float(size.max()) + 1e-6)
-    changed = _ramp(size, 0.5 * drift, 1.5 * drift)
+    changed = ramp(size, 0.5 * drift, 1.5 * drift)
     if not _is_of_a_part(size, drift):
         return changed
     # The edit is of a part. Its outline runs where the change is about half of what it is further in; what
     # the decoder smeared beyond that is left out, and what happens to look alike further in is not.
     fine = _size(change, _OUTLINE_WINDOW)
-    inside = _ramp(fine / (_local_maximum(fine, _OUTLINE_REACH) + 1e-6), *_OUTLINE)
-    inside = -_local_maximum(-_local_maximum(inside, _OUTLINE_REACH), _OUTLINE_REACH)
-    near_outline = _local_maximum((changed < 0.5).astype(np.float32), 2 * _OUTLINE_REACH - 1)
+    inside = ramp(fine / (local_maximum(fine, _OUTLINE_REACH) + 1e-6), *_OUTLINE)
+    inside = -local_maximum(-local_maximum(inside, _OUTLINE_REACH), _OUTLINE_REACH)
+    near_outline = local_maximum((changed < 0.5).astype(np.float32), 2 * _OUTLINE_REACH - 1)
     return changed * np.maximum(inside, 1 - near_outline)
-
-
-def _along_edges(changed: Array, original: Image.Image, edited: Array) -> Array:
-    """Returns (h, w, 4): weights of red, green and blue and a constant that follow a map along its edges.
-
-    A model knows outlines to a few pixels at working size, the pictures have them exactly: the original those
-    of what it shows, the edit those of what came. So the map is written as an affine function of the colours
-    of both around each place (the guided filter; He, Sun and Tang, 2010), and that function is taken with the
-    original's own pixels, as in joint upsampling. The edit is known at working size alone: its share is in
-    the constant.
-
-    Args:
-        changed: (h, w, 1) in [0, 1].
-        original: RGB picture of any size.
-        edited: (h, w, 3) in [0, 1].
-    """
-    height, width = edited.shape[:2]
-    small = np.asarray(resize(original, (width, height)), np.float32) / 255
-    guide = np.concatenate([small, edited], axis=-1)
-    sigma = _EDGE_WINDOW * max(height, width)
-    mean, mean_changed = _blur(guide, sigma), _blur(changed, sigma)
-    products = np.einsum("hwi,hwj->hwij", guide, np.concatenate([guide, changed], axis=-1))
-    moments = _blur(products.reshape(height, width, -1), sigma).reshape(products.shape)
-    moments -= np.einsum("hwi,hwj->hwij", mean, np.concatenate([mean, mean_changed], axis=-1))
-    slopes = np.linalg.solve(
-        moments[..., :-1] + _EDGE_CONTRAST**2 * np.eye(guide.shape[-1], dtype=np.float32), moments[..., -1:]
-    )[..., 0]
-    constant = mean_changed - (slopes * mean).sum(-1, keepdims=True)
-    slopes, constant = _blur(slopes, sigma), _blur(constant, sigma)
-    of_edited = (slopes[..., 3:] * edited).sum(-1, keepdims=True)
-    return np.concatenate([slopes[..., :3], constant + of_edited], axis=-1)
-
-
-def _local_maximum(plane: Array, reach: int) -> Array:
-    """Returns (h, w, 1): the greatest value of the plane (h, w, 1) within so many pixels each way."""
-    for axis in (0, 1):
-        padding = [(reach, reach) if i == axis else (0, 0) for i in range(3)]
-        padded = np.pad(plane, padding, mode="edge")
-        plane = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis).max(-1)
-    return plane
 
 
 @dataclass(frozen=True)
@@ -388,7 +346,7 @@ class _Weights:
     changed: Array | None
     """(h, w, 1) at working size."""
     edges: Array | None
-    """(h, w, 4) at working size, as `_along_edges` has it."""
+    """(h, w, 4) at working size, as `along_edges` has it."""
     mask: Image.Image | None
     """Mode L at native size."""
     strength: float
@@ -406,9 +364,8 @@ class _Weights:
         bottom = top + num
         if self.changed is not None and self.edges is not None:
             maps = np.concatenate([self.changed, self.edges], axis=-1)
-            maps = _enlarge(maps, (width, num), (top / height, bottom / height))
-            inside = (maps[..., 1:4] * colours).sum(-1, keepdims=True) + maps[..., 4:]
-            weights = weights * np.minimum(maps[..., :1].clip(0, 1), _ramp(inside, *_EDGE))
+            maps = enlarge(maps, (width, num), (0, top / height, 1, bottom / height))
+            weights = weights * np.minimum(maps[..., :1].clip(0, 1), at_edges(maps[..., 1:], colours))
         if self.mask is not None:
             weights = (
                 weights * (np.asarray(self.mask.crop((0, top, width, bottom)), np.float32) / 255)[..., None]
@@ -426,46 +383,15 @@ def _composite(
     rows = max(_STRIP_PIXELS // width, 1)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        size, span = (width, bottom - top), (top / height, bottom / height)
+        size, box = (width, bottom - top), (0, top / height, 1, bottom / height)
         levels = np.asarray(original.crop((0, top, width, bottom)))
         colours = levels.astype(np.float32) / 255
-        maps = _enlarge(change.fields, size, span).reshape(bottom - top, width, 3, 4)
-        share = _enlarge(kept, size, span).clip(0, 1)
+        maps = enlarge(change.fields, size, box).reshape(bottom - top, width, 3, 4)
+        share = enlarge(kept, size, box).clip(0, 1)
         recoloured = np.einsum("hwoc,hwc->hwo", maps, _affine(colours))
         for channel in range(3):
             recoloured += tables[channel][levels[..., channel]]
-        strip = share * recoloured.clip(0, 1) + _enlarge(content, size, span)
+        strip = share * recoloured.clip(0, 1) + enlarge(content, size, box)
         weighted = colours + weights.rows(top, height, colours) * (strip.clip(0, 1) - colours)
         result[top:bottom] = np.rint(weighted * 255)
     return Image.fromarray(result)
-
-
-def _ramp(values: Array, start: float, end: float) -> Array:
-    """Returns 0 up to `start`, 1 from `end`, smooth between."""
-    t = np.clip((values - start) / (end - start), 0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def _averaging(num_centres: int, length: int, sigma: float) -> Array:
-    """Returns (num_centres, length): Gaussian weights around evenly spread centres, with the sum 1 each."""
-    centres = (np.arange(num_centres) + 0.5) * length / num_centres - 0.5
-    weights = np.exp(-0.5 * ((np.arange(length) - centres[:, None]) / sigma) ** 2)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
-
-
-def _average(down: Array, picture: Array, across: Array) -> Array:
-    """Returns (gh, gw, C): the picture (h, w, C) averaged by `down` (gh, h) and `across` (gw, w)."""
-    return np.einsum("ih,jw,hwc->ijc", down, across, picture, optimize=True)
-
-
-def _blur(picture: Array, sigma: float) -> Array:
-    height, width = picture.shape[:2]
-    return _average(_averaging(height, height, sigma), picture, _averaging(width, width, sigma))
-
-
-def _enlarge(picture: Array, size: tuple[int, int], span: tuple[float, float] = (0, 1)) -> Array:
-    """Returns the rows between two shares of the height of (h, w, C), resized to (width, height)."""
-    height, width, channels = picture.shape
-    box = (0, span[0] * height, width, span[1] * height)
-    planes = (Image.fromarray(np.ascontiguousarray(picture[..., c], np.float32)) for c in range(channels))
-    return np.stack([np.asarray(p.resize(size, Image.Resampling.BICUBIC, box)) for p in planes], axis=-1)

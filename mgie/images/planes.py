@@ -1,0 +1,96 @@
+"""Float pictures (h, w, C): averaged, blurred, enlarged, and maps that follow the edges in pictures."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mgie.images.working_size import resize
+
+Array = NDArray[np.floating]
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, in shares of the sides of a picture."""
+
+_EDGE_WINDOW = 1 / 32
+"""Standard deviation of the window in which an outline looks for the edge it belongs to, as a share of the
+longer side."""
+_EDGE_CONTRAST = 0.03
+"""Standard deviation of grey values, in [0, 1], below which there is no edge to follow."""
+_EDGE = 0.3, 0.7
+"""Share of a changed part's side of an edge at which the part begins, and at which all is inside."""
+
+
+def ramp(values: Array, start: float, end: float) -> Array:
+    """Returns 0 up to `start`, 1 from `end`, smooth between."""
+    t = np.clip((values - start) / (end - start), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def local_maximum(plane: Array, reach: int) -> Array:
+    """Returns (h, w, 1): the greatest value of the plane (h, w, 1) within so many pixels each way."""
+    for axis in (0, 1):
+        padding = [(reach, reach) if i == axis else (0, 0) for i in range(3)]
+        padded = np.pad(plane, padding, mode="edge")
+        plane = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis).max(-1)
+    return plane
+
+
+def averaging(num_centres: int, length: int, sigma: float) -> Array:
+    """Returns (num_centres, length): Gaussian weights around evenly spread centres, with the sum 1 each."""
+    centres = (np.arange(num_centres) + 0.5) * length / num_centres - 0.5
+    weights = np.exp(-0.5 * ((np.arange(length) - centres[:, None]) / sigma) ** 2)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+def average(down: Array, picture: Array, across: Array) -> Array:
+    """Returns (gh, gw, C): the picture (h, w, C) averaged by `down` (gh, h) and `across` (gw, w)."""
+    return np.einsum("ih,jw,hwc->ijc", down, across, picture, optimize=True)
+
+
+def blur(picture: Array, sigma: float) -> Array:
+    """Returns the picture (h, w, C) after a Gaussian blur, in which nothing beyond its sides counts."""
+    height, width = picture.shape[:2]
+    return average(averaging(height, height, sigma), picture, averaging(width, width, sigma))
+
+
+def enlarge(picture: Array, size: tuple[int, int], box: Box = (0, 0, 1, 1)) -> Array:
+    """Returns what a box of (h, w, C) shows, resized to (width, height)."""
+    height, width, channels = picture.shape
+    pixels = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
+    planes = (Image.fromarray(np.ascontiguousarray(picture[..., c], np.float32)) for c in range(channels))
+    return np.stack([np.asarray(p.resize(size, Image.Resampling.BICUBIC, pixels)) for p in planes], axis=-1)
+
+
+def along_edges(changed: Array, original: Image.Image, edited: Array) -> Array:
+    """Returns (h, w, 4): weights of red, green and blue and a constant that follow a map along its edges.
+
+    A model knows outlines to a few pixels at working size, the pictures have them exactly: the original those
+    of what it shows, the edit those of what came. So the map is written as an affine function of the colours
+    of both around each place (the guided filter; He, Sun and Tang, 2010), and that function is taken with the
+    original's own pixels, as in joint upsampling. The edit is known at working size alone: its share is in
+    the constant.
+
+    Args:
+        changed: (h, w, 1) in [0, 1].
+        original: RGB picture of any size.
+        edited: (h, w, 3) in [0, 1].
+    """
+    height, width = edited.shape[:2]
+    small = np.asarray(resize(original, (width, height)), np.float32) / 255
+    guide = np.concatenate([small, edited], axis=-1)
+    sigma = _EDGE_WINDOW * max(height, width)
+    mean, mean_changed = blur(guide, sigma), blur(changed, sigma)
+    products = np.einsum("hwi,hwj->hwij", guide, np.concatenate([guide, changed], axis=-1))
+    moments = blur(products.reshape(height, width, -1), sigma).reshape(products.shape)
+    moments -= np.einsum("hwi,hwj->hwij", mean, np.concatenate([mean, mean_changed], axis=-1))
+    slopes = np.linalg.solve(
+        moments[..., :-1] + _EDGE_CONTRAST**2 * np.eye(guide.shape[-1], dtype=np.float32), moments[..., -1:]
+    )[..., 0]
+    constant = mean_changed - (slopes * mean).sum(-1, keepdims=True)
+    slopes, constant = blur(slopes, sigma), blur(constant, sigma)
+    of_edited = (slopes[..., 3:] * edited).sum(-1, keepdims=True)
+    return np.concatenate([slopes[..., :3], constant + of_edited], axis=-1)
+
+
+def at_edges(maps: Array, colours: Array) -> Array:
+    """Returns what maps (h, w, 4) of `along_edges` say of colours (h, w, 3) of the original: (h, w, 1)."""
+    return ramp((maps[..., :3] * colours).sum(-1, keepdims=True) + maps[..., 3:], *_EDGE)
