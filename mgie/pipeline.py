@@ -8,7 +8,7 @@ import copy
 import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,9 +25,10 @@ from typing_extensions import Self
 
 from mgie.config import Conditioning
 from mgie.errors import CheckpointError, ConfigError
-from mgie.images import WorkingSize, open_image, open_mask, resize, return_to_native
+from mgie.images import Copy, WorkingSize, open_image, open_mask, resize, return_to_native
 from mgie.model_folder import INDEX_FILE, find_model_folder, read_json
 from mgie.models.edit_head import EditHead
+from mgie.models.layers import LayersOutput
 from mgie.models.loading import load_part, quiet_loading
 from mgie.models.mllm import (
     dialogue_text,
@@ -106,6 +107,8 @@ class MGIEPipelineOutput(BaseOutput):
     """One for each row; empty for "ip2p", and where `prompt_embeds` came from the caller."""
     seconds: dict[str, float]
     """Time of the steps `read`, `imagine`, `paint`, `decode` and `return`."""
+    copies: list[list[Copy]] = field(default_factory=list)
+    """What each edit shows of its picture again, for `mgie.images.return_to_native`."""
 
 
 class MGIEPipeline(DiffusionPipeline):
@@ -407,6 +410,7 @@ class MGIEPipeline(DiffusionPipeline):
         rows = _rows(pictures, encoded, *conditions, generator, latents, mask, strength)
         sizes = [self._size_of(row, height, width) for row in rows]
         images: list[Any] = [None] * len(rows)
+        copies: list[list[Copy]] = [[] for _ in rows]
         self._interrupt = False
         for size in dict.fromkeys(sizes):
             same = [i for i in range(len(rows)) if sizes[i] == size]
@@ -414,7 +418,7 @@ class MGIEPipeline(DiffusionPipeline):
             with _timed(seconds, "paint"):
                 tensors = self._prepare([rows[i] for i in same], size)
                 generators = [rows[i].generator for i in same] if generator is not None else None
-                painted = self._paint(
+                painted, again = self._paint(
                     tensors, sampling, generators, callback_on_step_end, callback_on_step_end_tensor_inputs
                 )
             # 4. Return.
@@ -422,14 +426,16 @@ class MGIEPipeline(DiffusionPipeline):
             edits = list(painted)
             if output_type != "latent":
                 edits = self._return(
-                    group, tensors["image_latents"], painted, keep_native, keep_unchanged, seconds
+                    group, tensors["image_latents"], painted, again, keep_native, keep_unchanged, seconds
                 )
                 edits = [_as_type(edit, output_type) for edit in edits]
-            for i, edit in zip(same, edits, strict=True):
-                images[i] = edit
+            for i, edit, shown in zip(same, edits, again, strict=True):
+                images[i], copies[i] = edit, shown
         self.maybe_free_model_hooks()
         words = [row.words for row in rows]
-        return MGIEPipelineOutput(images=images, expressive_instructions=words, seconds=seconds)
+        return MGIEPipelineOutput(
+            images=images, expressive_instructions=words, seconds=seconds, copies=copies
+        )
 
     @torch.no_grad()
     def preview(self, latents: Tensor) -> list[Image.Image]:
@@ -642,8 +648,8 @@ class MGIEPipeline(DiffusionPipeline):
         generators: list[Generator | None] | None,
         callback: StepCallback | None,
         callback_inputs: Sequence[str],
-    ) -> Tensor:
-        """Returns the edited latents (B, c, h, w), scaled, in fp32.
+    ) -> tuple[Tensor, list[list[Copy]]]:
+        """Returns the edited latents (B, c, h, w), scaled, in fp32; and what they show of the source again.
 
         Args:
             tensors: as `_prepare` gives them.
@@ -657,11 +663,13 @@ class MGIEPipeline(DiffusionPipeline):
         draws = "generator" in inspect.signature(self.scheduler.step).parameters
         options = {"generator": generators} if draws else {}
         progress_bar: Any = self.progress_bar
+        copies: list[list[Copy]] = [[] for _ in tensors["latents"]]
         with progress_bar(total=len(self.scheduler.timesteps)) as bar:
             for step, timestep in enumerate(self.scheduler.timesteps):
                 if self.interrupt:
                     break
-                prediction = self._predict(tensors, timestep, sampling)
+                prediction, layers = self._predict(tensors, timestep, sampling)
+                copies = copies if layers is None else layers.copies()[: len(copies)]
                 tensors["latents"] = self.scheduler.step(
                     prediction, timestep, tensors["latents"], return_dict=False, **options
                 )[0]
@@ -670,10 +678,15 @@ class MGIEPipeline(DiffusionPipeline):
                         self, step, timestep, {name: tensors[name] for name in callback_inputs}
                     )
                 bar.update()
-        return tensors["latents"]
+        return tensors["latents"], copies
 
-    def _predict(self, tensors: dict[str, Tensor], timestep: Tensor, sampling: Sampling) -> Tensor:
-        """Returns the UNet's guided prediction (B, c, h, w) in fp32; the arguments are those of `_paint`."""
+    def _predict(
+        self, tensors: dict[str, Tensor], timestep: Tensor, sampling: Sampling
+    ) -> tuple[Tensor, LayersOutput | None]:
+        """Returns the UNet's guided prediction (B, c, h, w) in fp32, and layers of its B first rows and more.
+
+        The arguments are those of `_paint`; a UNet of InstructPix2Pix has no layers.
+        """
         image, text, null = (
             tensors[name] for name in ("image_latents", "prompt_embeds", "negative_prompt_embeds")
         )
@@ -685,17 +698,19 @@ class MGIEPipeline(DiffusionPipeline):
         noisy = self.scheduler.scale_model_input(tensors["latents"], timestep)
         sample = torch.cat([torch.cat([noisy, picture], dim=1) for picture, _ in conditions])
         context = torch.cat([words for _, words in conditions])
-        output = self.unet(sample.to(self.unet.dtype), timestep, context.to(self.unet.dtype)).sample.float()
+        output = self.unet(sample.to(self.unet.dtype), timestep, context.to(self.unet.dtype))
+        prediction, layers = output.sample.float(), getattr(output, "layers", None)
         if not sampling.needs_image:
-            return output
-        noise_text, noise_image, *noise_uncond = output.chunk(len(conditions))
-        return guide(
+            return prediction, layers
+        noise_text, noise_image, *noise_uncond = prediction.chunk(len(conditions))
+        guided = guide(
             noise_text,
             noise_image,
             noise_uncond[0] if noise_uncond else None,
             sampling.guidance_scale,
             sampling.image_guidance_scale,
         )
+        return guided, layers
 
     # return
 
@@ -709,6 +724,7 @@ class MGIEPipeline(DiffusionPipeline):
         rows: "list[_Row]",
         image_latents: Tensor,
         latents: Tensor,
+        copies: list[list[Copy]],
         keep_native: bool,
         keep_unchanged: bool,
         seconds: dict[str, float],
@@ -729,6 +745,7 @@ class MGIEPipeline(DiffusionPipeline):
                     keep_unchanged=keep_unchanged,
                     mask=row.mask,
                     strength=row.strength,
+                    copies=copies[i],
                 )
                 for i, row in enumerate(rows)
             ]

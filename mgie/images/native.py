@@ -1,14 +1,17 @@
 """The way back: carries an edit made at working size onto the original at its own size."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from mgie.errors import ImageError
+from mgie.images.copies import Copy, Patch, cut_out
 from mgie.images.mask import feathered
 from mgie.images.planes import (
     Array,
+    Box,
     along_edges,
     at_edges,
     average,
@@ -59,6 +62,7 @@ def return_to_native(
     keep_unchanged: bool = True,
     mask: Image.Image | None = None,
     strength: float = 1.0,
+    copies: Sequence[Copy] = (),
 ) -> Image.Image:
     """Returns the edit at the size of the original, aligned with it to the pixel.
 
@@ -77,6 +81,7 @@ def return_to_native(
             less than a model drifts by itself, that is; the transition is soft.
         mask: mode L, of the original's size: white may change, black is the original, byte for byte.
         strength: share of the way from the original, 0, to the edit, 1; every pixel moves evenly.
+        copies: what of the original the edit shows again, which comes from there rather than from `edited`.
 
     Raises:
         ImageError: the arrays are not of one shape (h, w, 3), or hold values that are not finite.
@@ -101,7 +106,9 @@ def return_to_native(
         changed = np.minimum(*(_changed(difference, change.noise) for difference in both))
         edges = along_edges(changed, original, edited)
     weights = _Weights(changed, edges, None if mask is None else feathered(mask), strength)
-    return _composite(original, change, kept, content, weights)
+    size = source.shape[1], source.shape[0]
+    patches = [patch for copy in copies if (patch := cut_out(original, copy, size))]
+    return _composite(original, change, kept, content, weights, patches)
 
 
 @dataclass(frozen=True)
@@ -351,32 +358,36 @@ class _Weights:
     """Mode L at native size."""
     strength: float
 
-    def rows(self, top: int, height: int, colours: Array) -> Array | float:
-        """Returns the weights (n, width, 1) of some rows of the result, or one for all of them.
+    def changed_in(self, box: Box, colours: Array) -> Array:
+        """Returns how much of the pixels (n, width, 1) of a box of the result the edit changes.
 
         Args:
-            top: number of the first row.
-            height: of the result.
-            colours: (n, width, 3) in [0, 1], of the original.
+            box: rows of the result.
+            colours: (n, width, 3) in [0, 1], the original's.
         """
-        weights: Array | float = self.strength
-        num, width = colours.shape[:2]
-        bottom = top + num
-        if self.changed is not None and self.edges is not None:
-            maps = np.concatenate([self.changed, self.edges], axis=-1)
-            maps = enlarge(maps, (width, num), (0, top / height, 1, bottom / height))
-            weights = weights * np.minimum(maps[..., :1].clip(0, 1), at_edges(maps[..., 1:], colours))
-        if self.mask is not None:
-            weights = (
-                weights * (np.asarray(self.mask.crop((0, top, width, bottom)), np.float32) / 255)[..., None]
-            )
-        return weights
+        if self.changed is None or self.edges is None:
+            return np.ones_like(colours[..., :1])
+        maps = np.concatenate([self.changed, self.edges], axis=-1)
+        maps = enlarge(maps, (colours.shape[1], colours.shape[0]), box)
+        return np.minimum(maps[..., :1].clip(0, 1), at_edges(maps[..., 1:], colours))
+
+    def allowed_in(self, top: int, colours: Array) -> Array | float:
+        """Returns how much of it is wanted, (n, width, 1) or one for all; the first row is `top`."""
+        if self.mask is None:
+            return self.strength
+        part = self.mask.crop((0, top, colours.shape[1], top + len(colours)))
+        return self.strength * (np.asarray(part, np.float32) / 255)[..., None]
 
 
 def _composite(
-    original: Image.Image, change: _ColourChange, kept: Array, content: Array, weights: _Weights
+    original: Image.Image,
+    change: _ColourChange,
+    kept: Array,
+    content: Array,
+    weights: _Weights,
+    patches: Sequence[Patch],
 ) -> Image.Image:
-    """Returns `kept * change(original) + content`, weighted, at the original's size, in strips of rows."""
+    """Returns `kept * change(original) + content` under patches, weighted, in strips of rows."""
     width, height = original.size
     tables = change.tables()
     result = np.empty((height, width, 3), np.uint8)
@@ -391,7 +402,10 @@ def _composite(
         recoloured = np.einsum("hwoc,hwc->hwo", maps, _affine(colours))
         for channel in range(3):
             recoloured += tables[channel][levels[..., channel]]
-        strip = share * recoloured.clip(0, 1) + enlarge(content, size, box)
-        weighted = colours + weights.rows(top, height, colours) * (strip.clip(0, 1) - colours)
+        strip = (share * recoloured.clip(0, 1) + enlarge(content, size, box)).clip(0, 1)
+        changed = weights.changed_in(box, colours)
+        for patch in patches:
+            patch.lay_on(strip, changed, top)
+        weighted = colours + changed * weights.allowed_in(top, colours) * (strip - colours)
         result[top:bottom] = np.rint(weighted * 255)
     return Image.fromarray(result)

@@ -60,35 +60,35 @@ def enlarge(picture: Array, size: tuple[int, int], box: Box = (0, 0, 1, 1)) -> A
     return np.stack([np.asarray(p.resize(size, Image.Resampling.BICUBIC, pixels)) for p in planes], axis=-1)
 
 
-def along_edges(changed: Array, original: Image.Image, edited: Array) -> Array:
+def along_edges(covered: Array, original: Image.Image, edited: Array | None = None) -> Array:
     """Returns (h, w, 4): weights of red, green and blue and a constant that follow a map along its edges.
 
     A model knows outlines to a few pixels at working size, the pictures have them exactly: the original those
-    of what it shows, the edit those of what came. So the map is written as an affine function of the colours
-    of both around each place (the guided filter; He, Sun and Tang, 2010), and that function is taken with the
+    of what it shows, an edit those of what came. So the map is written as an affine function of their colours
+    around each place (the guided filter; He, Sun and Tang, 2010), and that function is taken with the
     original's own pixels, as in joint upsampling. The edit is known at working size alone: its share is in
     the constant.
 
     Args:
-        changed: (h, w, 1) in [0, 1].
+        covered: (h, w, 1) in [0, 1].
         original: RGB picture of any size.
-        edited: (h, w, 3) in [0, 1].
+        edited: (h, w, 3) in [0, 1]; None where the original alone has the edges.
     """
-    height, width = edited.shape[:2]
-    small = np.asarray(resize(original, (width, height)), np.float32) / 255
-    guide = np.concatenate([small, edited], axis=-1)
+    height, width = covered.shape[:2]
+    guide = np.asarray(resize(original, (width, height)), np.float32) / 255
+    if edited is not None:
+        guide = np.concatenate([guide, edited], axis=-1)
     sigma = _EDGE_WINDOW * max(height, width)
-    mean, mean_changed = blur(guide, sigma), blur(changed, sigma)
-    products = np.einsum("hwi,hwj->hwij", guide, np.concatenate([guide, changed], axis=-1))
+    mean, mean_covered = blur(guide, sigma), blur(covered, sigma)
+    products = np.einsum("hwi,hwj->hwij", guide, np.concatenate([guide, covered], axis=-1))
     moments = blur(products.reshape(height, width, -1), sigma).reshape(products.shape)
-    moments -= np.einsum("hwi,hwj->hwij", mean, np.concatenate([mean, mean_changed], axis=-1))
-    slopes = np.linalg.solve(
-        moments[..., :-1] + _EDGE_CONTRAST**2 * np.eye(guide.shape[-1], dtype=np.float32), moments[..., -1:]
-    )[..., 0]
-    constant = mean_changed - (slopes * mean).sum(-1, keepdims=True)
-    slopes, constant = blur(slopes, sigma), blur(constant, sigma)
-    of_edited = (slopes[..., 3:] * edited).sum(-1, keepdims=True)
-    return np.concatenate([slopes[..., :3], constant + of_edited], axis=-1)
+    moments -= np.einsum("hwi,hwj->hwij", mean, np.concatenate([mean, mean_covered], axis=-1))
+    unlike = _EDGE_CONTRAST**2 * np.eye(guide.shape[-1], dtype=np.float32)
+    slopes = np.linalg.solve(moments[..., :-1] + unlike, moments[..., -1:])[..., 0]
+    constant = blur(mean_covered - (slopes * mean).sum(-1, keepdims=True), sigma)
+    slopes = blur(slopes, sigma)
+    constant += (slopes[..., 3:] * guide[..., 3:]).sum(-1, keepdims=True)
+    return np.concatenate([slopes[..., :3], constant], axis=-1)
 
 
 def at_edges(maps: Array, colours: Array) -> Array:

@@ -5,12 +5,15 @@ stands in. Each of these is said apart, so that each can be taught apart. Square
 and the side, in places of the latents from the top left; side 0 is no square.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mgie.images import Box, Copy
 from mgie.models.autoencoder import ResidualBlock
 
 MAX_ARRIVALS = 2
@@ -84,6 +87,19 @@ class LayersOutput:
             latents = torch.lerp(latents, self.contents[:, k], covered)
             opened = torch.maximum(opened, covered.amax((1, 2, 3)))
         return torch.lerp(in_place, latents, opened.view(-1, 1, 1, 1))
+
+    def copies(self) -> list[list[Copy]]:
+        """Returns what each of the B edits shows again of its source: from which square, and in which."""
+        gone, outlines = (
+            gate(self.logits[:, maps]).permute(0, 2, 3, 1).float().cpu().numpy()
+            for maps in (_GOING, _OUTLINE)
+        )
+        copies: list[list[Copy]] = []
+        for outline, goes, (old, *new) in zip(outlines, gone, self.squares.tolist(), strict=True):
+            coming = [square for square in new if square[2] > 0 and old[2] > 0]
+            boxes = ((_box(old, outline), _box(square, outline)) for square in coming)
+            copies.append([Copy(outline, goes, *pair) for pair in boxes])
+        return copies
 
 
 class Layers(nn.Module):
@@ -291,6 +307,13 @@ class _Canvas(nn.Module):
         """Returns (B, c + 1, side, side), the light on it that of the picture."""
         light = torch.cat([source.mean((2, 3)), source.std((2, 3))], dim=1)
         return self.draw(self.hear(torch.cat([text, light], dim=1)))
+
+
+def _box(square: Sequence[float], outline: Any) -> Box:
+    """Returns a square as shares of the sides of an outline (h, w, 1)."""
+    x, y, side = square
+    height, width = outline.shape[:2]
+    return (x - side / 2) / width, (y - side / 2) / height, (x + side / 2) / width, (y + side / 2) / height
 
 
 def gate(logits: Tensor, stretch: float = _STRETCH) -> Tensor:

@@ -166,3 +166,20 @@ def test_what_is_spread_keeps_what_is_known():
     around = spread(latents, weights)
     assert torch.equal(around[..., :2, :], latents[..., :2, :]) and around.isfinite().all()
     torch.testing.assert_close(spread(torch.full_like(latents, 0.7), weights), torch.full_like(latents, 0.7))
+
+
+@torch.no_grad()
+def test_what_comes_again_is_told_as_copies():
+    said = maps(9, 12, going=SQUARE, standing=SQUARE, coming=(2.0, 6.0, 2.0), outline=SQUARE)
+    nothing = maps(9, 12, coming=(2.0, 6.0, 2.0))  # which is new
+    layers = saying(new_layers(), torch.cat([said, nothing]))
+    source = torch.randn(2, CHANNELS, 9, 12)
+    output = layers(
+        torch.randn(2, FEATURES, 9, 12), torch.randn(2, KNOWN, 9, 12), source, torch.randn(2, TEXT)
+    )
+    (copy,), none = output.copies()
+    assert none == []
+    assert copy.new == pytest.approx((1 / 12, 5 / 9, 3 / 12, 7 / 9), abs=0.01)
+    assert copy.old == pytest.approx((3.75 / 12, 2.5 / 9, 7.25 / 12, 6 / 9), abs=0.01)
+    assert copy.outline.shape == copy.gone.shape == (9, 12, 1)
+    assert copy.outline[4, 5, 0] == copy.gone[4, 5, 0] == 1 and copy.outline[0, 0, 0] == 0
