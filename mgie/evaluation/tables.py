@@ -15,7 +15,7 @@ ROWS: Mapping[str, str] = {
     MODEL: "the edit as users get it, at the photograph's own size",
     BARE: "the decoded picture at working size, without the way back, against the target at that size",
     COPY: "the photograph unchanged: what doing nothing costs",
-    AUTOENCODER: "the target after the autoencoder and the way back: the best that *model* can do",
+    AUTOENCODER: "the target after the autoencoder and the way back: what is lost without painting",
 }
 """What each row of the tables is."""
 

@@ -48,9 +48,9 @@ class Patch:
             return
         across = slice(self.left, self.left + self.pixels.shape[1])
         own, there = slice(first - self.top, last - self.top), slice(first - top, last - top)
-        cover, left = self.cover[own], 1 - self.fringe[own]
+        cover, taken = self.cover[own], 1 - self.fringe[own]
         strip[there, across] += cover * (self.pixels[own] - strip[there, across])
-        weights[there, across] = np.maximum(weights[there, across] * left, cover)
+        weights[there, across] = np.maximum(weights[there, across] * taken, cover)
 
 
 def cut_out(original: Image.Image, copy: Copy, size: tuple[int, int]) -> Patch | None:
