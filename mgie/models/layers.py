@@ -32,6 +32,8 @@ _WIDTH, _HEARD = 96, 256
 _DILATIONS = 1, 2, 4, 2
 _FILLING = 64, 128, 128
 """Widths of what fills holes, at the size of the latents, half and a quarter of it."""
+_ALIKE = 1.3
+"""Ratio of sides below which two squares are meant to be of one size."""
 _CANVAS, _DRAWN = 16, 96
 """Places on a side of what is drawn, and the width of what draws."""
 _AROUND, _MENDING = 5, 256
@@ -89,14 +91,22 @@ class LayersOutput:
         return torch.lerp(in_place, latents, opened.view(-1, 1, 1, 1))
 
     def copies(self) -> list[list[Copy]]:
-        """Returns what each of the B edits shows again of its source: from which square, and in which."""
+        """Returns what each of the B edits shows again of its source: from which square, and in which.
+
+        What comes in nearly the size that it has comes in just that size, as what is moved or doubled does.
+        """
         gone, outlines = (
             gate(self.logits[:, maps]).permute(0, 2, 3, 1).float().cpu().numpy()
             for maps in (_GOING, _OUTLINE)
         )
         copies: list[list[Copy]] = []
         for outline, goes, (old, *new) in zip(outlines, gone, self.squares.tolist(), strict=True):
-            coming = [square for square in new if square[2] > 0 and old[2] > 0]
+            side = old[2]
+            coming = [
+                (*middle, side if side / _ALIKE < own < side * _ALIKE else own)
+                for *middle, own in new
+                if side > 0 and own > 0
+            ]
             boxes = ((_box(old, outline), _box(square, outline)) for square in coming)
             copies.append([Copy(outline, goes, *pair) for pair in boxes])
         return copies

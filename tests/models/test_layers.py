@@ -183,3 +183,12 @@ def test_what_comes_again_is_told_as_copies():
     assert copy.old == pytest.approx((3.75 / 12, 2.5 / 9, 7.25 / 12, 6 / 9), abs=0.01)
     assert copy.outline.shape == copy.gone.shape == (9, 12, 1)
     assert copy.outline[4, 5, 0] == copy.gone[4, 5, 0] == 1 and copy.outline[0, 0, 0] == 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("side", "told"), [(4.0, 3.5), (3.0, 3.5), (5.5, 5.5), (2.0, 2.0)])
+def test_what_comes_in_about_its_own_size_comes_in_just_that(side: float, told: float):
+    said = maps(9, 12, standing=SQUARE, coming=(6.0, 4.5, side), outline=SQUARE)
+    ((copy,),) = shown(saying(new_layers(), said), torch.randn(1, CHANNELS, 9, 12)).copies()
+    left, _, right, _ = copy.new
+    assert 12 * (right - left) == pytest.approx(told, rel=0.03)
