@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mgie.data.synth import as_pixels
+from mgie.data.synth import as_picture, as_pixels
 from mgie.evaluation import check_editing, editing
 from mgie.images import open_photo
 from tests.conftest import picture
@@ -28,6 +28,14 @@ def test_shifts_are_found_to_parts_of_a_pixel(across: float, down: float) -> Non
     pixels = textured()
     found = editing._shift(pixels, moved(pixels, across, down) * 0.6)
     assert abs(found - np.hypot(across, down)) < 0.07
+
+
+def test_a_panorama_that_repeats_itself_has_not_shifted() -> None:
+    """Darker places weigh less, so another shift than none may correlate a little better."""
+    pixels = as_pixels(editing._panorama(as_picture(textured()), 2400, 80))
+    darker = pixels * np.linspace(1, 0.8, 2400, dtype=np.float32)[None, :, None]
+    assert editing._shift(pixels, darker) < 0.1
+    assert abs(editing._shift(pixels, moved(darker, 3, 0)) - 3) < 0.1
 
 
 def test_the_largest_rectangle_beside_a_mask() -> None:
