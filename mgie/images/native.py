@@ -397,13 +397,16 @@ def _composite(
         size, box = (width, bottom - top), (0, top / height, 1, bottom / height)
         levels = np.asarray(original.crop((0, top, width, bottom)))
         colours = levels.astype(np.float32) / 255
+        changed = weights.changed_in(box, colours)
+        if not (patches or changed.any()):
+            result[top:bottom] = levels
+            continue
         maps = enlarge(change.fields, size, box).reshape(bottom - top, width, 3, 4)
         share = enlarge(kept, size, box).clip(0, 1)
         recoloured = np.einsum("hwoc,hwc->hwo", maps, _affine(colours))
         for channel in range(3):
             recoloured += tables[channel][levels[..., channel]]
         strip = (share * recoloured.clip(0, 1) + enlarge(content, size, box)).clip(0, 1)
-        changed = weights.changed_in(box, colours)
         for patch in patches:
             patch.lay_on(strip, changed, top)
         weighted = colours + changed * weights.allowed_in(top, colours) * (strip - colours)

@@ -93,4 +93,4 @@ def along_edges(covered: Array, original: Image.Image, edited: Array | None = No
 
 def at_edges(maps: Array, colours: Array) -> Array:
     """Returns what maps (h, w, 4) of `along_edges` say of colours (h, w, 3) of the original: (h, w, 1)."""
-    return ramp((maps[..., :3] * colours).sum(-1, keepdims=True) + maps[..., 3:], *_EDGE)
+    return ramp(np.einsum("hwc,hwc->hw", maps[..., :3], colours)[..., None] + maps[..., 3:], *_EDGE)
