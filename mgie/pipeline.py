@@ -663,13 +663,12 @@ class MGIEPipeline(DiffusionPipeline):
         draws = "generator" in inspect.signature(self.scheduler.step).parameters
         options = {"generator": generators} if draws else {}
         progress_bar: Any = self.progress_bar
-        copies: list[list[Copy]] = [[] for _ in tensors["latents"]]
+        layers: LayersOutput | None = None
         with progress_bar(total=len(self.scheduler.timesteps)) as bar:
             for step, timestep in enumerate(self.scheduler.timesteps):
                 if self.interrupt:
                     break
                 prediction, layers = self._predict(tensors, timestep, sampling)
-                copies = copies if layers is None else layers.copies()[: len(copies)]
                 tensors["latents"] = self.scheduler.step(
                     prediction, timestep, tensors["latents"], return_dict=False, **options
                 )[0]
@@ -678,7 +677,9 @@ class MGIEPipeline(DiffusionPipeline):
                         self, step, timestep, {name: tensors[name] for name in callback_inputs}
                     )
                 bar.update()
-        return tensors["latents"], copies
+        latents = tensors["latents"]
+        # With guidance, rows of the other conditions follow.
+        return latents, layers.copies()[: len(latents)] if layers else [[] for _ in latents]
 
     def _predict(
         self, tensors: dict[str, Tensor], timestep: Tensor, sampling: Sampling
