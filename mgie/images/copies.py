@@ -53,7 +53,7 @@ class Patch:
         weights[there, across] = np.maximum(weights[there, across] * taken, cover)
 
 
-def cut_out(original: Image.Image, copy: Copy, size: tuple[int, int]) -> Patch | None:
+def cut_out(original: Image.Image, copy: Copy, small: Array) -> Patch | None:
     """Returns the thing at the size that it comes in; None where nothing of it is in the picture.
 
     Its outline follows the edge that the original has there.
@@ -61,7 +61,7 @@ def cut_out(original: Image.Image, copy: Copy, size: tuple[int, int]) -> Patch |
     Args:
         original: RGB picture of any size.
         copy: what, from where and to where.
-        size: working (width, height), at which outlines are looked for.
+        small: (h, w, 3) in [0, 1], the original at working size, at which outlines are looked for.
     """
     sides = np.array(original.size)
     old, new = (_corners(box, _AROUND) for box in (copy.old, copy.new))
@@ -82,7 +82,8 @@ def cut_out(original: Image.Image, copy: Copy, size: tuple[int, int]) -> Patch |
     own = int(last[0] - first[0]), int(last[1] - first[1])
     pixels = np.asarray(original.resize(own, Image.Resampling.LANCZOS, box), np.float32) / 255
     there, here = (left, top, right, bottom), (*(first / sides), *(last / sides))
-    maps = enlarge(along_edges(enlarge(copy.outline, size), original), own, there)
+    outline = enlarge(copy.outline, (small.shape[1], small.shape[0]))
+    maps = enlarge(along_edges(outline, small), own, there)
     cover = at_edges(maps, pixels) * _inside(_corners(copy.new) * sides, first, own)
     fringe = enlarge(local_maximum(copy.outline, _SMEARED), own, there) * (1 - enlarge(copy.gone, own, here))
     return Patch(int(first[0]), int(first[1]), pixels, cover, fringe.clip(0, 1))

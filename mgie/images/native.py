@@ -21,6 +21,7 @@ from mgie.images.planes import (
     local_maximum,
     ramp,
 )
+from mgie.images.working_size import resize
 
 _GRID = 32
 """Cells along the longer side of the grid that holds the locally varying part of the colour change."""
@@ -99,15 +100,15 @@ def return_to_native(
     content = (1 - kept) * predicted + new * (_denoised(edited, change.noise) - predicted)
     # A mosaic's block may by chance be as light as what was there: specks of the original would show through.
     keep_unchanged &= bool(kept.mean() >= _NEW)
-    original, changed, edges = original.convert("RGB"), None, None
+    original, changed = original.convert("RGB"), None
+    small = np.asarray(resize(original, (source.shape[1], source.shape[0])), np.float32) / 255
     if keep_unchanged:
         # A colour change that fits what it was fitted to still errs a little where the edit leaves all alone.
         both = kept * predicted + content - source, edited - source
         changed = np.minimum(*(_changed(difference, change.noise) for difference in both))
-        edges = along_edges(changed, original, edited)
-    weights = _Weights(changed, edges, None if mask is None else feathered(mask), strength)
-    size = source.shape[1], source.shape[0]
-    patches = [patch for copy in copies if (patch := cut_out(original, copy, size))]
+        changed = np.concatenate([changed, along_edges(changed, small, edited)], axis=-1)
+    weights = _Weights(changed, None if mask is None else feathered(mask), strength)
+    patches = [patch for copy in copies if (patch := cut_out(original, copy, small))]
     return _composite(original, change, kept, content, weights, patches)
 
 
@@ -179,15 +180,25 @@ def _part(change: Array) -> Array | None:
     Args:
         change: (h, w, 3), edit minus source.
     """
+    changed, is_of_a_part = _beyond_drift(change)
+    inside = 1 - local_maximum(1 - changed, _OUTLINE_REACH)
+    return inside if is_of_a_part and np.mean(inside > 0.5) > _NEW else None
+
+
+def _beyond_drift(change: Array, noise: float = 0.0) -> tuple[Array, bool]:
+    """Returns a map (h, w, 1) in [0, 1] of what changed by more than a model drifts, and whether of a part.
+
+    So it is if places are left alone: nothing moved them, or no more than drift does.
+
+    Args:
+        change: (h, w, 3), edit minus source.
+        noise: standard deviation of what is imprecise in it.
+    """
     size = _size(change, _CHANGE_WINDOW)
-    drift = min(_DRIFT, 0.2 * float(size.max()) + 1e-6)
-    inside = 1 - local_maximum(1 - ramp(size, 0.5 * drift, 1.5 * drift), _OUTLINE_REACH)
-    return inside if _is_of_a_part(size, drift) and np.mean(inside > 0.5) > _NEW else None
-
-
-def _is_of_a_part(size: Array, drift: float) -> bool:
-    """Returns whether changes (h, w, 1) leave places alone: as nothing moves them, or as little as drift."""
-    return bool(np.median(size) <= drift or np.mean(size < _UNTOUCHED) >= _UNTOUCHED_SHARE)
+    # The faintest edit of a whole picture counts: what is drift depends on the greatest change too.
+    drift = min(max(noise, _DRIFT), 0.2 * float(size.max()) + 1e-6)
+    is_of_a_part = np.median(size) <= drift or np.mean(size < _UNTOUCHED) >= _UNTOUCHED_SHARE
+    return ramp(size, 0.5 * drift, 1.5 * drift), bool(is_of_a_part)
 
 
 def _fit(source: Array, edited: Array, places: Array) -> _ColourChange:
@@ -331,11 +342,8 @@ def _changed(change: Array, noise: float) -> Array:
         change: (h, w, 3), edit minus source.
         noise: standard deviation of what is imprecise in it.
     """
-    size = _size(change, _CHANGE_WINDOW)
-    # The faintest edit of a whole picture counts: what is drift depends on the greatest change too.
-    drift = min(max(noise, _DRIFT), 0.2 * float(size.max()) + 1e-6)
-    changed = ramp(size, 0.5 * drift, 1.5 * drift)
-    if not _is_of_a_part(size, drift):
+    changed, is_of_a_part = _beyond_drift(change, noise)
+    if not is_of_a_part:
         return changed
     # The edit is of a part. Its outline runs where the change is about half of what it is further in; what
     # the decoder smeared beyond that is left out, and what happens to look alike further in is not.
@@ -351,9 +359,7 @@ class _Weights:
     """How much of the edit each pixel of the result takes, between 0 and 1."""
 
     changed: Array | None
-    """(h, w, 1) at working size."""
-    edges: Array | None
-    """(h, w, 4) at working size, as `along_edges` has it."""
+    """(h, w, 1 + 4) at working size: the share that changed, and what `along_edges` makes of it."""
     mask: Image.Image | None
     """Mode L at native size."""
     strength: float
@@ -365,10 +371,9 @@ class _Weights:
             box: rows of the result.
             colours: (n, width, 3) in [0, 1], the original's.
         """
-        if self.changed is None or self.edges is None:
+        if self.changed is None:
             return np.ones_like(colours[..., :1])
-        maps = np.concatenate([self.changed, self.edges], axis=-1)
-        maps = enlarge(maps, (colours.shape[1], colours.shape[0]), box)
+        maps = enlarge(self.changed, (colours.shape[1], colours.shape[0]), box)
         return np.minimum(maps[..., :1].clip(0, 1), at_edges(maps[..., 1:], colours))
 
     def allowed_in(self, top: int, colours: Array) -> Array | float:

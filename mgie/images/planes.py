@@ -4,8 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mgie.images.working_size import resize
-
 Array = NDArray[np.floating]
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in shares of the sides of a picture."""
@@ -60,7 +58,7 @@ def enlarge(picture: Array, size: tuple[int, int], box: Box = (0, 0, 1, 1)) -> A
     return np.stack([np.asarray(p.resize(size, Image.Resampling.BICUBIC, pixels)) for p in planes], axis=-1)
 
 
-def along_edges(covered: Array, original: Image.Image, edited: Array | None = None) -> Array:
+def along_edges(covered: Array, original: Array, edited: Array | None = None) -> Array:
     """Returns (h, w, 4): weights of red, green and blue and a constant that follow a map along its edges.
 
     A model knows outlines to a few pixels at working size, the pictures have them exactly: the original those
@@ -71,13 +69,11 @@ def along_edges(covered: Array, original: Image.Image, edited: Array | None = No
 
     Args:
         covered: (h, w, 1) in [0, 1].
-        original: RGB picture of any size.
+        original: (h, w, 3) in [0, 1], the original at the size of the map.
         edited: (h, w, 3) in [0, 1]; None where the original alone has the edges.
     """
     height, width = covered.shape[:2]
-    guide = np.asarray(resize(original, (width, height)), np.float32) / 255
-    if edited is not None:
-        guide = np.concatenate([guide, edited], axis=-1)
+    guide = original if edited is None else np.concatenate([original, edited], axis=-1)
     sigma = _EDGE_WINDOW * max(height, width)
     mean, mean_covered = blur(guide, sigma), blur(covered, sigma)
     products = np.einsum("hwi,hwj->hwij", guide, np.concatenate([guide, covered], axis=-1))

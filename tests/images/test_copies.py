@@ -114,7 +114,7 @@ def test_a_part_of_it_may_be_out_of_the_picture(x: int, y: int) -> None:
 
 
 def test_out_of_the_picture_there_is_nothing() -> None:
-    assert cut_out(photograph(), copy_to(-200, 240), SIZE) is None
+    assert cut_out(photograph(), copy_to(-200, 240), unit(photograph().resize(SIZE))) is None
 
 
 def test_a_mask_holds_for_it_too() -> None:
