@@ -262,15 +262,17 @@ def layers_loss(output: LayersOutput, truth: TrueLayers, source: Tensor, target:
     off = ((output.squares - truth.squares).abs() / sides).sum(-1) * is_there
     squares_loss = off.sum() / len(source)
 
-    filled = torch.lerp(source, output.filled, truth.gone)
-    laid, outline = truth.behind, torch.full_like(truth.come, OUTSIDE)
+    # In mixed precision they are not alike, and a loss wants all bits.
+    source, target, behind = (latents.float() for latents in (source, target, truth.behind))
+    filled = torch.lerp(source, output.filled.float(), truth.gone)
+    laid, outline = behind, torch.full_like(truth.come, OUTSIDE)
     for k in range(output.contents.shape[1]):
         reach = truth.squares[:, 1 + k : 2 + k] * truth.squares.new_tensor([1, 1, 1 + 2 * MARGIN])
         here = (cover(reach, height, width) > 0).to(source)
-        laid = torch.lerp(laid, output.contents[:, k], truth.come * here)
-        outline = torch.where(here > 0, output.outlines[:, k], outline)
-    wanted = torch.lerp(truth.behind, target, truth.come)
-    painted = _relative(filled, truth.behind, source) + _relative(laid, wanted, truth.behind)
+        laid = torch.lerp(laid, output.contents[:, k].float(), truth.come * here)
+        outline = torch.where(here > 0, output.outlines[:, k].float(), outline)
+    wanted = torch.lerp(behind, target, truth.come)
+    painted = _relative(filled, behind, source) + _relative(laid, wanted, behind)
     return found + _SQUARES_WEIGHT * squares_loss + location_loss(outline, truth.come) + painted
 
 

@@ -176,6 +176,17 @@ def test_joint_training_learns_both(smoke: Smoke, tmp_path: Path):
     assert provenance["training_config"]["max_steps"] == 50
 
 
+def test_joint_training_in_mixed_precision_is_nearly_that_in_full(smoke: Smoke):
+    stage: Any = build_stage(smoke())
+    batch = batch_of(stage)
+    full = stage.module(batch, step_generator(0, 0, 0))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = stage.module(batch, step_generator(0, 0, 0))
+    mixed["loss"].backward()
+    for name, value in full.items():
+        torch.testing.assert_close(mixed[name].float(), value, rtol=0.1, atol=0.05)
+
+
 def test_joint_resume_is_bitwise(smoke: Smoke, tmp_path: Path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(smoke(output_dir=str(whole)))
