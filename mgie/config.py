@@ -83,7 +83,8 @@ class DataConfig:
     light: float = 0.0
     """How much light and colour of photographs are varied, 0.1 for a tenth; not for pairs of one's own."""
     describe_rate: float = 0.0
-    """Share of rows that say what is to be seen, or where, instead of editing it (stage `language`)."""
+    """Share of rows that say what is to be seen, or where, instead of editing it (stages `language`
+    and `joint`)."""
     num_workers: int = 0
     """Processes that make batches ahead of time."""
 
@@ -145,7 +146,8 @@ class TrainConfig:
     condition_dropout: float = 0.05
     """Rate of each of: no text, no picture, neither (stage `joint`)."""
     diffusion_weight: float = 0.5
-    """Weight of the denoising loss beside the language model's loss (MGIE, section 3.3)."""
+    """Weight of the denoising loss beside the language model's loss (MGIE, section 3.3); with 0 nothing is
+    painted, and the UNet stays as it is."""
     timestep_shift: float = 1.0
     """Above 1, noisy timesteps are drawn more often: they decide a whole-picture edit (stage `joint`)."""
     relative_to_copy: bool = False
@@ -160,6 +162,9 @@ class TrainConfig:
     sight_weight: float = 0.0
     """Weight of knowing what is where on made edits, which is read off the vision tower's patches: its
     answers alone teach a small language model hardly to look (stages `language` and `joint`)."""
+    hold_weight: float = 0.0
+    """Weight of giving the UNet the condition that it got before the run, for true expressive instructions:
+    a language model learns on, and a UNet that rests understands it still (stage `joint`)."""
     train_vision_tower: bool = False
     """Whether the vision tower is trained with the language model (stages `language` and `joint`)."""
     teacher: str | None = None
@@ -183,6 +188,7 @@ class TrainConfig:
             "max_grad_norm",
             "diffusion_weight",
             "sight_weight",
+            "hold_weight",
             "cached_batches",
         )
         for name in numbers:

@@ -1,5 +1,6 @@
 """MGIE whole, as it is trained: language model, edit head and UNet from end to end."""
 
+import copy
 from typing import Any
 
 import torch
@@ -32,6 +33,61 @@ from mgie.models.sight import Sight, seen
 from mgie.models.unet import ChangeUNet2DConditionModel
 
 
+def imagine(
+    mllm: LlavaForConditionalGeneration, batch: dict[str, Tensor], visual_token_ids: list[int]
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Returns the language model's loss (a scalar) and the states of the visual tokens (B, N, D).
+
+    And the picture's patches (B, P, D) as it is given them.
+    """
+    hidden_states, loss, patches = answer_states_and_loss(mllm, batch)
+    num = len(visual_token_ids)
+    positions = visual_token_positions(batch["labels"], visual_token_ids[0], num)
+    return loss, visual_token_states(hidden_states, positions, num), patches
+
+
+class HeldCondition(nn.Module):
+    """Language model and edit head as they were, whose condition those that are trained shall still give.
+
+    A UNet that was trained with them then needs no training again: another wording of an instruction, or a
+    better look at the picture, changes the words of the answer, and the words mean to the UNet what they did.
+
+    Args:
+        mllm: LLaVA, which is copied.
+        edit_head: copied, too.
+    """
+
+    def __init__(self, mllm: LlavaForConditionalGeneration, edit_head: EditHead) -> None:
+        super().__init__()
+        self.mllm = copy.deepcopy(mllm).requires_grad_(False)
+        self.edit_head = copy.deepcopy(edit_head).requires_grad_(False)
+
+    def forward(
+        self,
+        batch: dict[str, Tensor],
+        prompt_embeds: Tensor,
+        null_embeds: Tensor,
+        visual_token_ids: list[int],
+    ) -> Tensor:
+        """Returns how far conditions are from what they were, a scalar: 1 = as far as no condition is.
+
+        Args:
+            batch: as `mgie.data.collate.EditCollator` makes it; rows whose answer has no visual tokens do not
+                count.
+            prompt_embeds: (B, Q, C), the condition of the parts that are trained.
+            null_embeds: (1, Q, C), their null condition.
+            visual_token_ids: ids of `[IMG0]..[IMGN-1]`.
+        """
+        with torch.no_grad():
+            _, states, _ = imagine(self.mllm, batch, visual_token_ids)
+            embeds = visual_token_embeds(self.mllm, visual_token_ids)
+            null = self.edit_head(torch.zeros_like(embeds), embeds).float()
+            condition = self.edit_head(states, embeds).float()
+        edits = (batch["labels"] == visual_token_ids[0]).any(dim=1)
+        apart = (prompt_embeds - condition)[edits].square().sum() + (null_embeds - null).square().sum()
+        return apart / (condition - null).square().sum()
+
+
 class MGIE(nn.Module):
     """The trainable whole: a batch in, losses out (MGIE, equations 2 to 5).
 
@@ -50,11 +106,12 @@ class MGIE(nn.Module):
         draws_per_pair: K; the language model costs more than the UNet, so one pass of it serves several
             draws.
         condition_dropout: rate of each kind of dropped condition.
-        diffusion_weight: weight of the denoising loss, 0.5 in the paper.
+        diffusion_weight: weight of the denoising loss, 0.5 in the paper; with 0 nothing is painted.
         timestep_shift: see `mgie.diffusion.Draws`.
         relative_to_copy: see `mgie.diffusion.denoising_loss`; for latents with a scaling factor of 1.
         location_weight: see `mgie.diffusion.denoising_loss`.
         sight_weight: weight of `mgie.models.sight.Sight`, for rows that say what is where.
+        hold_weight: weight of `HeldCondition`, which keeps language model and edit head as they are now.
         conditioning: for "lgie" the batch has no picture for the language model; for "ip2p" it has no answer
             either, and the states of the question's tokens take the place of the visual tokens' in step 1.
     """
@@ -76,6 +133,7 @@ class MGIE(nn.Module):
         location_weight: float = 1.0,
         conditioning: Conditioning = "mgie",
         sight_weight: float = 0.0,
+        hold_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.mllm, self.edit_head, self.vae, self.unet = mllm, edit_head, vae.requires_grad_(False), unet
@@ -84,13 +142,17 @@ class MGIE(nn.Module):
         self.diffusion_weight, self.timestep_shift = diffusion_weight, timestep_shift
         self.relative_to_copy, self.location_weight = relative_to_copy, location_weight
         self.conditioning: Conditioning = conditioning
-        self.sight_weight = sight_weight
+        self.sight_weight, self.hold_weight = sight_weight, hold_weight
         self.paints_layers = isinstance(unet, ChangeUNet2DConditionModel)
         if sight_weight:
             self.sight = Sight(mllm.lm_head.in_features)
+        if hold_weight:
+            self.held = HeldCondition(mllm, edit_head)
 
     def forward(self, batch: dict[str, Tensor], randomness: Generator | Draws) -> dict[str, Tensor]:
-        """Returns the scalars `loss`, `lm_loss` (0 for "ip2p"), `diffusion_loss`; `sight_loss` if it counts.
+        """Returns the scalars `loss`, `lm_loss` (0 for "ip2p") and `diffusion_loss`.
+
+        And `sight_loss` and `hold_loss` where they count.
 
         Args:
             batch: as `mgie.data.collate.EditCollator` or, of a language model that is not trained, `encode`
@@ -99,21 +161,45 @@ class MGIE(nn.Module):
         """
         encoded = "visual_token_states" in batch
         embeds = visual_token_embeds(self.mllm, self.visual_token_ids)
-        lm_loss = sight_loss = embeds.new_zeros(())
+        lm_loss = sight_loss = hold_loss = diffusion_loss = embeds.new_zeros(())
         if self.conditioning == "ip2p":
             ids, attention_mask = batch["input_ids"], batch["attention_mask"]
             prompt_embeds = self.edit_head(*question_states(self.mllm, ids, attention_mask), attention_mask)
         elif encoded:
             prompt_embeds = self.edit_head(batch["visual_token_states"], embeds)
         else:
-            lm_loss, states, patches = self.imagine(batch)
+            lm_loss, states, patches = imagine(self.mllm, batch, self.visual_token_ids)
             if self.sight_weight:
                 sight_loss = seen(self.sight, self.mllm, patches, batch)
             prompt_embeds = self.edit_head(states, embeds)
         null_embeds = self.edit_head(torch.zeros_like(embeds), embeds)
+        if self.hold_weight:
+            hold_loss = self.held(batch, prompt_embeds, null_embeds, self.visual_token_ids)
+        if self.diffusion_weight:
+            pictures = batch if encoded else self._encode_pictures(batch)
+            diffusion_loss = self._denoise(pictures, prompt_embeds, null_embeds, randomness)
+        loss = (
+            lm_loss
+            + self.sight_weight * sight_loss
+            + self.hold_weight * hold_loss
+            + self.diffusion_weight * diffusion_loss
+        )
+        losses = {"loss": loss, "lm_loss": lm_loss.detach(), "diffusion_loss": diffusion_loss.detach()}
+        if self.sight_weight:
+            losses["sight_loss"] = sight_loss.detach()
+        if self.hold_weight:
+            losses["hold_loss"] = hold_loss.detach()
+        return losses
 
+    def _denoise(
+        self,
+        pictures: dict[str, Tensor],
+        prompt_embeds: Tensor,
+        null_embeds: Tensor,
+        randomness: Generator | Draws,
+    ) -> Tensor:
+        """Returns the denoising loss, a scalar, of pictures as `encode` gives them."""
         vae: Any = self.vae
-        pictures = batch if encoded else self._encode_pictures(batch)
         latent_dist = DiagonalGaussianDistribution(pictures["target_latent_parameters"])
         image_latents = pictures["image_latents"]
         draws = randomness
@@ -142,7 +228,7 @@ class MGIE(nn.Module):
         changed = changed.masked_fill(~with_source, 1)
         has_source = with_source.any(dim=(2, 3), keepdim=True)
         arrivals, gone, come = arrivals * has_source, gone * has_source, come * has_source
-        diffusion_loss = denoising_loss(
+        return denoising_loss(
             self.unet,
             self.scheduler,
             latents,
@@ -155,9 +241,6 @@ class MGIE(nn.Module):
             self.location_weight,
             true_layers(arrivals, gone, come, behind) if self.paints_layers else None,
         )
-        loss = lm_loss + self.sight_weight * sight_loss + self.diffusion_weight * diffusion_loss
-        losses = {"loss": loss, "lm_loss": lm_loss.detach(), "diffusion_loss": diffusion_loss.detach()}
-        return losses | ({"sight_loss": sight_loss.detach()} if self.sight_weight else {})
 
     def encode(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns what language model and autoencoder make of a batch.
@@ -167,18 +250,8 @@ class MGIE(nn.Module):
         are, and of `mgie.diffusion.changed_places` (B, 1, h, w): `changed`, `gone` from the source to what
         is behind, `come` from there to the target.
         """
-        _, states, _ = self.imagine(batch)
+        _, states, _ = imagine(self.mllm, batch, self.visual_token_ids)
         return {"visual_token_states": states, **self._encode_pictures(batch)}
-
-    def imagine(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Returns the language model's loss (a scalar) and the states of the visual tokens (B, N, D).
-
-        And the picture's patches (B, P, D) as it is given them.
-        """
-        hidden_states, loss, patches = answer_states_and_loss(self.mllm, batch)
-        num = len(self.visual_token_ids)
-        positions = visual_token_positions(batch["labels"], self.visual_token_ids[0], num)
-        return loss, visual_token_states(hidden_states, positions, num), patches
 
     def _encode_pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns what `encode` does, but for the visual tokens.

@@ -32,7 +32,7 @@ from mgie.checkpoint.convert import convert, convert_snapshot
 from mgie.checkpoint.weights import Weights
 from mgie.data.collate import IGNORED
 from mgie.diffusion import Draws, encode_pair, target_latents
-from mgie.models.mgie import MGIE
+from mgie.models.mgie import MGIE, imagine
 from mgie.models.mllm import tokenize_dialogues, visual_token_embeds, visual_token_ids
 from mgie.models.unet import widen_conv_in
 from mgie.pipeline import MGIEPipeline
@@ -267,7 +267,7 @@ def compare_training(recorded: Recorded, module: MGIE, run: str) -> Differences:
         )
     if "hid_picked" in values:
         with torch.no_grad():
-            _, states, _ = module.imagine(batch)
+            _, states, _ = imagine(module.mllm, batch, module.visual_token_ids)
             embeds = visual_token_embeds(module.mllm, module.visual_token_ids)
             found["visual token states"] = relative(states, values["hid_picked"])
             found["edit head"] = relative(module.edit_head(states, embeds), values["edit_out"])

@@ -15,7 +15,7 @@ import mgie.models.mgie
 from mgie.data.collate import EditCollator
 from mgie.data.dataset import Sample
 from mgie.diffusion import Draws, encode_pair
-from mgie.models.mgie import MGIE
+from mgie.models.mgie import MGIE, imagine
 from mgie.models.mllm import visual_token_ids, visual_token_positions
 from mgie.models.unet import ChangeUNet2DConditionModel
 from mgie.pipeline import MGIEPipeline
@@ -75,7 +75,7 @@ def test_losses_and_their_weight(build: Build, batch: dict[str, Tensor]):
 
 def test_language_loss_is_the_cross_entropy_of_the_answers(build: Build, batch: dict[str, Tensor]):
     module = build()
-    loss, _, _ = module.imagine(batch)
+    loss, _, _ = imagine(module.mllm, batch, module.visual_token_ids)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
     logits = module.mllm(**inputs).logits[:, :-1].flatten(0, 1)
     expected = torch.nn.functional.cross_entropy(logits, batch["labels"][:, 1:].flatten())
@@ -84,7 +84,7 @@ def test_language_loss_is_the_cross_entropy_of_the_answers(build: Build, batch: 
 
 def test_states_are_of_the_last_layer_before_each_visual_token(build: Build, batch: dict[str, Tensor]):
     module = build()
-    _, states, _ = module.imagine(batch)
+    _, states, _ = imagine(module.mllm, batch, module.visual_token_ids)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
     hidden = module.mllm(**inputs, output_hidden_states=True).hidden_states[-1]
     for row, ids in enumerate(batch["input_ids"].tolist()):
@@ -93,10 +93,12 @@ def test_states_are_of_the_last_layer_before_each_visual_token(build: Build, bat
     assert len(set(visual_token_positions(batch["labels"], module.visual_token_ids[0]).tolist())) == 2
 
 
-def test_denoising_alone_teaches_the_edit_head_and_the_language_model(build: Build, batch: dict[str, Tensor]):
+def test_denoising_alone_teaches_the_edit_head_and_the_language_model(
+    build: Build, batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+):
     module = build(condition_dropout=0.0)
-    lm_loss, *states = module.imagine(batch)
-    module.imagine = lambda batch: (lm_loss.detach(), *states)
+    lm_loss, *states = imagine(module.mllm, batch, module.visual_token_ids)
+    monkeypatch.setattr("mgie.models.mgie.imagine", lambda *_: (lm_loss.detach(), *states))
     module(batch, Generator().manual_seed(0))["loss"].backward()
     layers = module.mllm.model.language_model.layers
     for name, parameter in (
@@ -211,3 +213,34 @@ def test_what_goes_and_comes_is_learned_from_made_edits(new_pipeline: MGIEPipeli
     assert reached(nothing) == {"finder", "filling"}
     assert reached(new) == {"finder", "filling", "canvas"}
     assert reached(moved) == {"finder", "filling", "mend"}
+
+
+def test_a_condition_is_held_where_the_answers_have_visual_tokens(build: Build, batch: dict[str, Tensor]):
+    module = build(hold_weight=3.0, diffusion_weight=0.0)
+    randomness = Generator().manual_seed(0)
+    assert module(batch, randomness)["hold_loss"] < 1e-9
+    kept = module.held.edit_head.query.clone()
+    with torch.no_grad():
+        for parameter in module.mllm.model.language_model.layers[0].parameters():
+            parameter += 0.1
+    losses = module(batch, randomness)
+    assert losses["hold_loss"] > 1e-4
+    torch.testing.assert_close(losses["loss"], losses["lm_loss"] + 3 * losses["hold_loss"])
+    losses["loss"].backward()
+    assert module.mllm.model.language_model.layers[0].self_attn.v_proj.weight.grad is not None
+    assert all(parameter.grad is None for parameter in module.held.parameters())
+    torch.testing.assert_close(module.held.edit_head.query, kept)
+
+    described = batch | {"labels": batch["labels"].clone()}
+    described["labels"][1][described["labels"][1] == module.visual_token_ids[0]] = 5
+    first = {name: tensor[:1] for name, tensor in batch.items()}
+    both, alone = (module(rows, randomness)["hold_loss"] for rows in (described, first))
+    assert 0 < both < alone
+
+
+def test_without_a_denoising_loss_nothing_is_painted(build: Build, batch: dict[str, Tensor]):
+    module = build(diffusion_weight=0.0)
+    module.unet = module.vae = torch.nn.Identity()  # which would fail
+    losses = module(batch, Generator().manual_seed(0))
+    assert losses["diffusion_loss"] == 0
+    torch.testing.assert_close(losses["loss"], losses["lm_loss"])

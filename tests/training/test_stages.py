@@ -1,5 +1,6 @@
 """The stages on toy models and the sample photographs."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -238,6 +239,31 @@ def test_a_run_from_a_pipeline_keeps_its_settings(smoke: Smoke, pipeline_folder:
     assert isinstance(stage, JointStage)
     assert stage.pipeline.defaults == base.defaults | {"guidance_scale": 3.0}
     assert base.defaults["working_size"]["max_pixels"] != 512 * 512
+
+
+def test_a_language_model_learns_on_under_a_unet_that_rests(smoke: Smoke, pipeline_folder: Path):
+    """The condition that the UNet gets drifts less than without holding it, and a run is a whole model."""
+    parts = dict.fromkeys(("vae", "edit_head", "unet", "scheduler", "language_model", "vision_tower"))
+    changes: dict[str, Any] = {f"model.{name}": value for name, value in parts.items()}
+    changes |= {"model.pipeline": str(pipeline_folder), "data.describe_rate": 0.5, "diffusion_weight": 0.0}
+    drifts = []
+    for weight in (1e-6, 30.0):
+        config = smoke(max_steps=12, hold_weight=weight, learning_rates={"edit_head": 0}, **changes)
+        config = dataclasses.replace(config, output_dir=f"{config.output_dir}/{weight}")
+        trained = MGIEPipeline.from_pretrained(train(config))
+        drifts.append(losses(Path(config.output_dir), "hold_loss")[-1])
+    assert 0 < drifts[1] < drifts[0] / 2
+    before = MGIEPipeline.from_pretrained(pipeline_folder)
+    for name in ("unet", "edit_head"):
+        for old, new in zip(*(p.components[name].parameters() for p in (before, trained)), strict=True):
+            torch.testing.assert_close(old, new)
+    assert not torch.equal(before.mllm.lm_head.weight, trained.mllm.lm_head.weight)
+
+
+@pytest.mark.parametrize("changes", [{"model.conditioning": "ip2p"}, {"cached_batches": 3}])
+def test_only_a_condition_of_answers_that_are_trained_is_held(changes: dict[str, Any], smoke: Smoke):
+    with pytest.raises(ConfigError, match=r"hold_weight is 1\.0, for a language model whose answers"):
+        build_stage(smoke(hold_weight=1.0, **changes))
 
 
 def test_only_what_should_be_is_trained(smoke: Smoke):

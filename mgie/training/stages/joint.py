@@ -65,7 +65,8 @@ class JointStage(Stage):
     def picture(self) -> Image.Image:
         """Returns six rows that training never reaches: source, exact target, and the bare decoded edit."""
         width, height = self.config.data.sizes[0]
-        samples = [self.dataset[HELD_INDEX + i, (width, height)] for i in range(6)]
+        edits = open_dataset(dataclasses.replace(self.config.data, describe_rate=0.0), self.config.seed)
+        samples = [edits[HELD_INDEX + i, (width, height)] for i in range(6)]
         sources, targets = (
             [Image.fromarray((getattr(s, name) * 255).round().astype("uint8")) for s in samples]
             for name in ("source", "target")
@@ -77,7 +78,16 @@ class JointStage(Stage):
 
 
 def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
-    """Returns what is trained, of the pipeline's own parts; what is not used is frozen."""
+    """Returns what is trained, of the pipeline's own parts; what is not used is frozen.
+
+    Raises:
+        ConfigError: if a condition is to be held that the language model's answers do not give.
+    """
+    if config.hold_weight and (pipeline.config["conditioning"] == "ip2p" or config.cached_batches):
+        raise ConfigError(
+            f"hold_weight is {config.hold_weight}, for a language model whose answers are trained; set 0, or "
+            "cached_batches=0 and a model.conditioning other than ip2p"
+        )
     sees = pipeline.config["conditioning"] == "mgie"
     module = MGIE(
         mllm=pipeline.mllm,
@@ -95,8 +105,11 @@ def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
         conditioning=pipeline.config["conditioning"],
         # Where the language model sees, and has not yet seen all there is.
         sight_weight=config.sight_weight if sees and not config.cached_batches else 0.0,
+        hold_weight=config.hold_weight,
     )
     mllm = module.mllm
+    if not config.diffusion_weight:
+        module.unet.requires_grad_(False)
     set_sight(mllm, sees=sees, train_tower=config.train_vision_tower)
     if module.conditioning == "ip2p":
         mllm.lm_head.requires_grad_(False)
