@@ -5,6 +5,7 @@ stands in. Each of these is said apart, so that each can be taught apart. Square
 and the side, in places of the latents from the top left; side 0 is no square.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,12 @@ places the thing that stands there covers."""
 _WIDTH, _HEARD = 96, 256
 """Of the finder, and of what hears the text."""
 _DILATIONS = 1, 2, 4, 2
+_SETTLING = 256
+"""Width of what settles squares."""
+_OCTAVES = 2, 4, 8, 16, 32
+"""Half periods on a side of the waves of a square's numbers: steps between sizes are steep."""
+_SETTLED, _SIDE = 2.0, 32
+"""Places by which a square settles at most, in each of its three numbers, on such a short side."""
 _FILLING = 64, 128, 128
 """Widths of what fills holes, at the size of the latents, half and a quarter of it."""
 _ALIKE = 1.3
@@ -116,12 +123,14 @@ class Layers(nn.Module):
     """Says what goes and comes, fills the hole, and brings what comes from where it stands or draws it.
 
     The finder is convolutions over a UNet's last features and what is known of each place, that hear the text
-    by scale and shift (Perez et al., 2018). What is behind a hole is what is around it, spread smoothly (pull
-    and push; Gortler et al., 1996), and what convolutions at three sizes add. What comes is fetched from the
-    square where it stands, as a spatial transformer does it (Jaderberg et al., 2015), with its outline: the
-    square gives the offsets exactly, which convolutions do not. Between places there are no latents, so from
-    the nearest ones it is mended what lies between. If there is no such square, it is new, and drawn by the
-    text on a canvas as large as it will be.
+    by scale and shift (Perez et al., 2018). Its maps say squares to a third of a place, so what is sharp
+    would come beside its place: they settle where things of the size stand, by what the text says. What is
+    behind a hole is what is around it, spread smoothly (pull and push; Gortler et al., 1996), and what
+    convolutions at three sizes add. What comes is fetched from the square where it stands, as a spatial
+    transformer does it (Jaderberg et al., 2015), with its outline: the square gives the offsets exactly,
+    which convolutions do not. Between places there are no latents, so from the nearest ones it is mended what
+    lies between. If there is no such square, it is new, and drawn by the text on a canvas as large as it will
+    be.
 
     Args:
         channels: c of the latents.
@@ -132,7 +141,9 @@ class Layers(nn.Module):
 
     def __init__(self, channels: int, features: int, known: int, text: int) -> None:
         super().__init__()
-        self.finder = _Finder(features + known, text)
+        self.hear = nn.Sequential(nn.Linear(text, _HEARD), nn.SiLU())
+        self.finder = _Finder(features + known)
+        self.settle = _Settling()
         self.filling = _Filling(channels)
         self.mend = nn.Sequential(
             nn.Linear(_AROUND**2 * channels + 3, 2 * _MENDING),
@@ -158,8 +169,9 @@ class Layers(nn.Module):
             truth: what to fill and to bring, in training: what is learned from wrong holes and squares is to
                 blur.
         """
-        logits = self.finder(torch.cat([features, known], dim=1), text)
-        squares = _squares(logits[:, _SQUARES])
+        heard = self.hear(text)
+        logits = self.finder(torch.cat([features, known], dim=1), heard)
+        squares = self.settle(_squares(logits[:, _SQUARES]), heard, source.shape[2], source.shape[3])
         gone, given = logits[:, _GOING].sigmoid(), squares
         if truth is not None:
             gone, given = truth.gone, truth.squares
@@ -227,24 +239,23 @@ class Layers(nn.Module):
 
 
 class _Finder(nn.Module):
-    def __init__(self, places: int, text: int) -> None:
+    def __init__(self, places: int) -> None:
         super().__init__()
         self.join = nn.Conv2d(places, _WIDTH, 1)
-        told = nn.Linear(_HEARD, 2 * len(_DILATIONS) * _WIDTH)
-        self.hear = nn.Sequential(nn.Linear(text, _HEARD), nn.SiLU(), told)
+        self.told = nn.Linear(_HEARD, 2 * len(_DILATIONS) * _WIDTH)
         self.blocks = nn.ModuleList(_Block(dilation) for dilation in _DILATIONS)
         self.say = nn.Conv2d(_WIDTH, _MAPS, 3, padding=1)
-        for parameter in told.parameters():
+        for parameter in self.told.parameters():
             nn.init.zeros_(parameter)
         weight, bias = self.say.parameters()
         nn.init.zeros_(weight)
         nn.init.constant_(bias, _SHUT)
 
-    def forward(self, places: Tensor, text: Tensor) -> Tensor:
+    def forward(self, places: Tensor, heard: Tensor) -> Tensor:
         x = self.join(places)
-        heard = self.hear(text).view(len(text), len(self.blocks), 2, _WIDTH, 1, 1)
+        told = self.told(heard).view(len(heard), len(self.blocks), 2, _WIDTH, 1, 1)
         for i, block in enumerate(self.blocks):
-            x = block(x, *heard[:, i].unbind(1))
+            x = block(x, *told[:, i].unbind(1))
         return self.say(functional.silu(x))
 
 
@@ -257,6 +268,33 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         return x + self.narrow(functional.silu(self.wide(self.norm(x) * (1 + scale) + shift)))
+
+
+class _Settling(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        numbers = 3 * (1 + MAX_ARRIVALS)
+        self.say = nn.Sequential(
+            nn.Linear(_HEARD + numbers * (1 + 2 * len(_OCTAVES)) + 1, _SETTLING),
+            nn.SiLU(),
+            nn.Linear(_SETTLING, _SETTLING),
+            nn.SiLU(),
+            nn.Linear(_SETTLING, numbers),
+        )
+        for parameter in self.say[-1].parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, squares: Tensor, heard: Tensor, height: int, width: int) -> Tensor:
+        """Returns squares (B, 1 + MAX_ARRIVALS, 3) by what was heard (B, _HEARD); none stays none."""
+        short = min(height, width)
+        shares = (squares / squares.new_tensor([width, height, short])).flatten(1)
+        phases = [torch.pi * octave * shares for octave in _OCTAVES]
+        waves = [wave for phase in phases for wave in (phase.sin(), phase.cos())]
+        form = shares.new_full((len(shares), 1), 4 * math.log(width / height))
+        told = torch.cat([8 * shares - 4, *waves, form], dim=1)
+        by = self.say(torch.cat([heard, told.to(heard)], dim=1)).to(squares)
+        by = _SETTLED * torch.tanh(by * short / (_SIDE * _SETTLED))
+        return squares + by.view_as(squares) * (squares[..., 2:] > 0)
 
 
 class _Filling(nn.Module):

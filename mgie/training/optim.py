@@ -11,7 +11,9 @@ from mgie.config import TrainConfig
 from mgie.errors import ConfigError
 
 _BETAS = (0.9, 0.99)
-_OUTER = re.compile(r"(^|\.)(lm_head|conv_in|conv_out|guide|(time|class)_embedding|affine|hear|say)(\.|$)")
+_OUTER = re.compile(
+    r"(^|\.)(lm_head|conv_in|conv_out|guide|(time|class)_embedding|affine|hear|told|say)(\.|$)"
+)
 """What Muon is not for, beside word embeddings: first and last layers. Those of a UNet that read all of the
 text are as wide as all of the text, and would take most of its time."""
 

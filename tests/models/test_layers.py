@@ -17,7 +17,7 @@ def new_layers() -> Layers:
 
 def saying(layers: Layers, logits: torch.Tensor) -> Layers:
     """Returns the layers, whose finder says these maps (B, 3 + MAX_ARRIVALS, h, w) whatever it is told."""
-    layers.finder.forward = lambda places, text: logits
+    layers.finder.forward = lambda places, heard: logits
     return layers
 
 
@@ -50,6 +50,37 @@ def test_a_square_is_read_from_its_map(square: tuple[float, float, float]):
     said = shown(saying(new_layers(), maps(9, 12, standing=square)), torch.randn(1, CHANNELS, 9, 12)).squares
     torch.testing.assert_close(said[0, 0], torch.tensor(square), atol=0.1, rtol=0)
     assert not said[0, 1:].any()
+
+
+def test_squares_settle_where_they_are_taught_to():
+    """Things of four places stand at whole places; what is read off maps is beside them."""
+    layers, squares = new_layers(), torch.zeros(64, 1 + MAX_ARRIVALS, 3)
+    squares[:, 1, :2], squares[:, 1, 2] = torch.randint(3, 6, (64, 2)).float(), 4.0
+    found = squares + torch.randn_like(squares).clamp(-1, 1) * 0.3 * (squares > 0)
+    text = squares.new_zeros(64, TEXT)
+    text[:, :2] = squares[:, 1, :2]
+    optimizer = torch.optim.Adam([*layers.settle.parameters(), *layers.hear.parameters()], 3e-3)
+
+    def off() -> torch.Tensor:
+        return (layers.settle(found, layers.hear(text), 9, 12) - squares).abs().mean()
+
+    before = off().item()
+    assert before == pytest.approx((found - squares).abs().mean().item())
+    for _ in range(100):
+        optimizer.zero_grad()
+        off().backward()
+        optimizer.step()
+    assert off().item() < 0.2 * before
+
+
+@torch.no_grad()
+def test_a_square_settles_by_two_places_at_most_and_none_stays_none():
+    layers, squares = new_layers(), torch.rand(8, 1 + MAX_ARRIVALS, 3) * 8 + 1
+    squares[:, 1] = 0
+    torch.nn.init.normal_(layers.settle.say[-1].weight, std=1e6)
+    by = layers.settle(squares, torch.randn(8, 256), 9, 12) - squares
+    assert not by[:, 1].any()
+    torch.testing.assert_close(by[:, 0].abs(), torch.full((8, 3), 2.0))
 
 
 @torch.no_grad()

@@ -197,6 +197,7 @@ def test_what_goes_and_comes_is_learned_from_made_edits(new_pipeline: MGIEPipeli
         condition_dropout=0.0,
     )
     torch.nn.init.normal_(unet.layers.finder.say.weight)
+    torch.nn.init.constant_(unet.layers.finder.say.bias, 2.0)  # squares are found, so that they can settle
 
     def reached(arrivals: list[list[list[float]]]) -> set[str]:
         """Returns the parts of the layers that learn when the first row's picture goes and this comes."""
@@ -211,8 +212,8 @@ def test_what_goes_and_comes_is_learned_from_made_edits(new_pipeline: MGIEPipeli
     there, here = [-1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]
     nothing, new, moved = [[[0.0] * 4] * 2], [[[0.0] * 4, here]], [[there, here]]
     assert reached(nothing) == {"finder", "filling"}
-    assert reached(new) == {"finder", "filling", "canvas"}
-    assert reached(moved) == {"finder", "filling", "mend"}
+    assert reached(new) == {"finder", "settle", "filling", "canvas"}
+    assert reached(moved) == {"finder", "settle", "filling", "mend"}
 
 
 def test_a_condition_is_held_where_the_answers_have_visual_tokens(build: Build, batch: dict[str, Tensor]):
