@@ -66,7 +66,7 @@ def test_squares_settle_where_they_are_taught_to():
 
     before = off().item()
     assert before == pytest.approx((found - squares).abs().mean().item())
-    for _ in range(100):
+    for _ in range(200):
         optimizer.zero_grad()
         off().backward()
         optimizer.step()
