@@ -45,7 +45,7 @@ def synthesise(
         photographs: sources; each record's split is its photograph's.
         out: folder to write to, made if need be; `images/` holds the pictures, at the photographs' own size.
         count: number of records.
-        seed: the same seed gives the same dataset.
+        seed: the same seed gives the same dataset; a record does not depend on those before it.
         families: names of the families; None for all that can edit one of these photographs.
         objects: what edits may put on the photographs; copied into the folder, as checks of them need it.
         vague_rate: share of the instructions that leave the edit open, where a family has such wordings.
@@ -59,7 +59,6 @@ def synthesise(
     out = Path(out)
     if not photographs:
         raise DataError("no photographs came; expected at least one to edit")
-    rng = np.random.default_rng(seed)
     sampler = EditSampler(
         photographs,
         families=families,
@@ -75,6 +74,7 @@ def synthesise(
         if objects is not None:
             objects.copy(out / OBJECTS_FOLDER)
         for index in range(count):
+            rng = np.random.default_rng([seed, index])
             photograph, edit, made = _visible_edit(sampler, rng, names[index % len(names)])
             files = {
                 name: f"images/{index:06d}.{name}.png"

@@ -66,6 +66,15 @@ def test_same_seed_same_bytes(photographs: list[Photograph], tmp_path: Path) -> 
     assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
 
 
+def test_a_record_does_not_depend_on_those_before_it(photographs: list[Photograph], tmp_path: Path) -> None:
+    made = {
+        first: list(synthesise(photographs, tmp_path / first, 4, seed=3, families=(first, "fog")))
+        for first in ("grey", "border")
+    }
+    one, other = (records[1::2] for records in made.values())
+    assert one == other and one[0].expressive != one[1].expressive
+
+
 def test_records_file_comes_last(photographs: list[Photograph], tmp_path: Path) -> None:
     progress = synthesise(photographs, tmp_path / "made", 3, seed=0, families=("grey", "fog"))
     assert next(progress).meta["family"] == "grey"
