@@ -52,6 +52,9 @@ STRENGTH_WORDS: Words = {
 }
 """Slots that speak of the parameter `strength`: four for instructions, three for expressive instructions."""
 
+_PARAMETERS = {"objects": "object", "resize": "change", "huge": "change", "grown": "change", "there": "to"}
+"""Slots of other names than their parameters."""
+
 _T = TypeVar("_T")
 _IT = (
     ("it",) * 9
@@ -105,9 +108,7 @@ def spoken_list(names: Sequence[str]) -> str:
 
 def parameter_of(slot: str) -> str:
     """Returns the parameter that a slot speaks of: "how" speaks of the strength, "colour" of the colour."""
-    if slot == "objects":
-        return "object"
-    return "strength" if slot in STRENGTH_WORDS else slot
+    return "strength" if slot in STRENGTH_WORDS else _PARAMETERS.get(slot, slot)
 
 
 def less(adjectives: str) -> tuple[str, ...]:

@@ -191,6 +191,23 @@ def test_instructions_name_the_object_that_is_meant(scene: Scene) -> None:
         assert "cup" in one and "cups" not in one
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_no_wording_of_a_size_asks_for_the_other(scene: Scene, split: Split) -> None:
+    rng = np.random.default_rng(6)
+    bigger, smaller = (
+        {
+            FAMILIES["object_resize"]
+            .wordings.instruction(
+                "object_resize", {"object": "cup", "place": "on the left", "change": change}, rng, split
+            )
+            .lower()
+            for _ in range(300)
+        }
+        for change in ("bigger", "smaller")
+    )
+    assert len(bigger) > 50 and len(smaller) > 50 and not bigger & smaller
+
+
 @pytest.mark.parametrize(
     ("name", "several"),
     [
