@@ -25,7 +25,7 @@ from typing_extensions import Self
 
 from mgie.config import Conditioning
 from mgie.errors import CheckpointError, ConfigError
-from mgie.images import Copy, WorkingSize, open_image, open_mask, resize, return_to_native
+from mgie.images import Rearrangement, WorkingSize, open_image, open_mask, resize, return_to_native
 from mgie.model_folder import INDEX_FILE, find_model_folder, read_json
 from mgie.models.edit_head import EditHead
 from mgie.models.layers import LayersOutput
@@ -107,8 +107,9 @@ class MGIEPipelineOutput(BaseOutput):
     """One for each row; empty for "ip2p", and where `prompt_embeds` came from the caller."""
     seconds: dict[str, float]
     """Time of the steps `read`, `imagine`, `paint`, `decode` and `return`."""
-    copies: list[list[Copy]] = field(default_factory=list)
-    """What each edit shows of its picture again, for `mgie.images.return_to_native`."""
+    rearrangements: list[Rearrangement | None] = field(default_factory=list)
+    """What each edit takes from its picture, or shows again, for `mgie.images.return_to_native`; None where
+    the UNet does not say."""
 
 
 class MGIEPipeline(DiffusionPipeline):
@@ -410,7 +411,7 @@ class MGIEPipeline(DiffusionPipeline):
         rows = _rows(pictures, encoded, *conditions, generator, latents, mask, strength)
         sizes = [self._size_of(row, height, width) for row in rows]
         images: list[Any] = [None] * len(rows)
-        copies: list[list[Copy]] = [[] for _ in rows]
+        rearrangements: list[Rearrangement | None] = [None] * len(rows)
         self._interrupt = False
         for size in dict.fromkeys(sizes):
             same = [i for i in range(len(rows)) if sizes[i] == size]
@@ -418,7 +419,7 @@ class MGIEPipeline(DiffusionPipeline):
             with _timed(seconds, "paint"):
                 tensors = self._prepare([rows[i] for i in same], size)
                 generators = [rows[i].generator for i in same] if generator is not None else None
-                painted, again = self._paint(
+                painted, found = self._paint(
                     tensors, sampling, generators, callback_on_step_end, callback_on_step_end_tensor_inputs
                 )
             # 4. Return.
@@ -426,15 +427,18 @@ class MGIEPipeline(DiffusionPipeline):
             edits = list(painted)
             if output_type != "latent":
                 edits = self._return(
-                    group, tensors["image_latents"], painted, again, keep_native, keep_unchanged, seconds
+                    group, tensors["image_latents"], painted, found, keep_native, keep_unchanged, seconds
                 )
                 edits = [_as_type(edit, output_type) for edit in edits]
-            for i, edit, shown in zip(same, edits, again, strict=True):
-                images[i], copies[i] = edit, shown
+            for i, edit, rearranged in zip(same, edits, found, strict=True):
+                images[i], rearrangements[i] = edit, rearranged
         self.maybe_free_model_hooks()
         words = [row.words for row in rows]
         return MGIEPipelineOutput(
-            images=images, expressive_instructions=words, seconds=seconds, copies=copies
+            images=images,
+            expressive_instructions=words,
+            seconds=seconds,
+            rearrangements=rearrangements,
         )
 
     @torch.no_grad()
@@ -648,8 +652,8 @@ class MGIEPipeline(DiffusionPipeline):
         generators: list[Generator | None] | None,
         callback: StepCallback | None,
         callback_inputs: Sequence[str],
-    ) -> tuple[Tensor, list[list[Copy]]]:
-        """Returns the edited latents (B, c, h, w), scaled, in fp32; and what they show of the source again.
+    ) -> tuple[Tensor, Sequence[Rearrangement | None]]:
+        """Returns the edited latents (B, c, h, w), scaled, in fp32; and how they rearrange the source.
 
         Args:
             tensors: as `_prepare` gives them.
@@ -679,7 +683,7 @@ class MGIEPipeline(DiffusionPipeline):
                 bar.update()
         latents = tensors["latents"]
         # With guidance, rows of the other conditions follow.
-        return latents, layers.copies()[: len(latents)] if layers else [[] for _ in latents]
+        return latents, layers.rearrangements()[: len(latents)] if layers else [None] * len(latents)
 
     def _predict(
         self, tensors: dict[str, Tensor], timestep: Tensor, sampling: Sampling
@@ -725,7 +729,7 @@ class MGIEPipeline(DiffusionPipeline):
         rows: "list[_Row]",
         image_latents: Tensor,
         latents: Tensor,
-        copies: list[list[Copy]],
+        rearrangements: Sequence[Rearrangement | None],
         keep_native: bool,
         keep_unchanged: bool,
         seconds: dict[str, float],
@@ -746,7 +750,7 @@ class MGIEPipeline(DiffusionPipeline):
                     keep_unchanged=keep_unchanged,
                     mask=row.mask,
                     strength=row.strength,
-                    copies=copies[i],
+                    rearrangement=rearrangements[i],
                 )
                 for i, row in enumerate(rows)
             ]

@@ -15,7 +15,7 @@ from diffusers import (
 from PIL import Image
 
 from mgie.errors import ConfigError, ImageError
-from mgie.images import Copy, resize
+from mgie.images import Rearrangement, resize
 from mgie.models.mllm import dialogue_text, tokenize_dialogues, visual_token_embeds, visual_token_ids
 from mgie.pipeline import MGIEPipeline
 from mgie.prompts import answer, question
@@ -228,19 +228,21 @@ def test_forms_of_output(pipeline, size, working):
 def test_what_an_edit_shows_again_comes_from_the_picture(pipeline, monkeypatch):
     everywhere = np.ones((4, 4, 1), np.float32)
     left, right = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
-    copy = Copy(everywhere, everywhere, left, right)
+    nowhere = np.zeros_like(everywhere)
+    moved = Rearrangement(nowhere, nowhere, everywhere, ((left, right),))
     forward = pipeline.unet.forward
 
     def with_layers(*args, **kwargs):
         output = forward(*args, **kwargs)
-        output.layers = SimpleNamespace(copies=lambda: [[copy], []] * 3)  # three conditions of guidance
+        told = [moved, Rearrangement(nowhere, nowhere, nowhere)] * 3  # three conditions of guidance
+        output.layers = SimpleNamespace(rearrangements=lambda: told)
         return output
 
     monkeypatch.setattr(pipeline.unet, "forward", with_layers)
     image = picture(48, 40)
     out = pipeline([image, image], RED, generator=generator(0))
     shown, plain = map(pixels, out.images)
-    assert [len(copies) for copies in out.copies] == [1, 0]
+    assert [len(told.copies) for told in out.rearrangements] == [1, 0]
     assert np.array_equal(shown[2:-2, 26:-2], pixels(image)[2:-2, 2:-26])
     assert not np.array_equal(plain[2:-2, 26:-2], pixels(image)[2:-2, 2:-26])
 

@@ -1,7 +1,7 @@
 """The table suite: edits held-out records and measures them against their exact targets."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from mgie.errors import DataError
 from mgie.evaluation.metrics import Metrics
 from mgie.evaluation.sheets import ContactSheets
 from mgie.evaluation.tables import AUTOENCODER, BARE, COPY, MODEL, Case
-from mgie.images import Copy, open_image, open_mask, resize, return_to_native
+from mgie.images import Rearrangement, open_image, open_mask, resize, return_to_native
 from mgie.pipeline import MGIEPipeline
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def evaluate(
             keep_native=False,
             output_type="np",
         )
-        results = zip(output.images, output.copies, output.expressive_instructions, strict=True)
+        results = zip(output.images, output.rearrangements, output.expressive_instructions, strict=True)
         for pair, result in zip(pairs, results, strict=True):
             case, native = _case(pipeline, pair, *result, metrics)
             cases.append(case)
@@ -147,7 +147,7 @@ def _case(
     pipeline: MGIEPipeline,
     pair: _Pair,
     bare: Pixels,
-    copies: Sequence[Copy],
+    rearrangement: Rearrangement | None,
     words: str,
     metrics: Metrics,
 ) -> tuple[Case, Pixels]:
@@ -155,7 +155,7 @@ def _case(
     record, size = pair.record, (bare.shape[1], bare.shape[0])
     small, own = pair.made(size), pair.made()
     before, after = (_autoencoded(pipeline, as_picture(pixels)) for pixels in (small.source, small.target))
-    native = as_pixels(return_to_native(pair.source, before, bare, copies=copies))
+    native = as_pixels(return_to_native(pair.source, before, bare, rearrangement=rearrangement))
     perfect = as_pixels(return_to_native(pair.source, before, after))
     rows = {MODEL: (own, native), BARE: (small, bare), COPY: (own, own.source), AUTOENCODER: (own, perfect)}
     edit = MadeEdit.from_meta(record.meta) if "family" in record.meta else None

@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image
 
 from mgie.errors import ImageError
-from mgie.images.copies import Copy, Patch, cut_out
 from mgie.images.mask import feathered
 from mgie.images.planes import (
     Array,
@@ -21,6 +20,7 @@ from mgie.images.planes import (
     local_maximum,
     ramp,
 )
+from mgie.images.rearrangement import Patch, Rearrangement
 from mgie.images.working_size import resize
 
 _GRID = 32
@@ -63,7 +63,7 @@ def return_to_native(
     keep_unchanged: bool = True,
     mask: Image.Image | None = None,
     strength: float = 1.0,
-    copies: Sequence[Copy] = (),
+    rearrangement: Rearrangement | None = None,
 ) -> Image.Image:
     """Returns the edit at the size of the original, aligned with it to the pixel.
 
@@ -82,7 +82,8 @@ def return_to_native(
             less than a model drifts by itself, that is; the transition is soft.
         mask: mode L, of the original's size: white may change, black is the original, byte for byte.
         strength: share of the way from the original, 0, to the edit, 1; every pixel moves evenly.
-        copies: what of the original the edit shows again, which comes from there rather than from `edited`.
+        rearrangement: what of the original the edit takes away or shows again, which comes from there rather
+            than from `edited`.
 
     Raises:
         ImageError: the arrays are not of one shape (h, w, 3), or hold values that are not finite.
@@ -108,7 +109,7 @@ def return_to_native(
         changed = np.minimum(*(_changed(difference, change.noise) for difference in both))
         changed = np.concatenate([changed, along_edges(changed, small, edited)], axis=-1)
     weights = _Weights(changed, None if mask is None else feathered(mask), strength)
-    patches = [patch for copy in copies if (patch := cut_out(original, copy, small))]
+    patches = rearrangement.patches(original, small) if rearrangement else []
     return _composite(original, change, kept, content, weights, patches)
 
 

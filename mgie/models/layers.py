@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mgie.images import Box, Copy
+from mgie.images import Box, Rearrangement
 from mgie.models.autoencoder import ResidualBlock
 
 MAX_ARRIVALS = 2
@@ -97,26 +97,26 @@ class LayersOutput:
             opened = torch.maximum(opened, covered.amax((1, 2, 3)))
         return torch.lerp(in_place, latents, opened.view(-1, 1, 1, 1))
 
-    def copies(self) -> list[list[Copy]]:
-        """Returns what each of the B edits shows again of its source: from which square, and in which.
+    def rearrangements(self) -> list[Rearrangement]:
+        """Returns what each of the B edits takes from its source, and shows of it again.
 
         What comes in nearly the size that it has comes in just that size, as what is moved or doubled does.
         """
-        gone, outlines = (
-            gate(self.logits[:, maps]).permute(0, 2, 3, 1).float().cpu().numpy()
-            for maps in (_GOING, _OUTLINE)
-        )
-        copies: list[list[Copy]] = []
-        for outline, goes, (old, *new) in zip(outlines, gone, self.squares.tolist(), strict=True):
+        gone, outlines = (gate(self.logits[:, maps]) for maps in (_GOING, _OUTLINE))
+        comes = gate(self.outlines).amax(1)  # (B, 1, h, w)
+        drawn = comes * (self.squares[:, 0, 2] == 0).view(-1, 1, 1, 1)
+        maps = (map_.permute(0, 2, 3, 1).float().cpu().numpy() for map_ in (gone, drawn, outlines))
+        found: list[Rearrangement] = []
+        for goes, new, outline, (old, *come) in zip(*maps, self.squares.tolist(), strict=True):
             side = old[2]
             coming = [
                 (*middle, side if side / _ALIKE < own < side * _ALIKE else own)
-                for *middle, own in new
+                for *middle, own in come
                 if side > 0 and own > 0
             ]
-            boxes = ((_box(old, outline), _box(square, outline)) for square in coming)
-            copies.append([Copy(outline, goes, *pair) for pair in boxes])
-        return copies
+            boxes = tuple((_box(old, outline), _box(square, outline)) for square in coming)
+            found.append(Rearrangement(goes, new, outline, boxes))
+        return found
 
 
 class Layers(nn.Module):

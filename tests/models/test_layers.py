@@ -200,7 +200,7 @@ def test_what_is_spread_keeps_what_is_known():
 
 
 @torch.no_grad()
-def test_what_comes_again_is_told_as_copies():
+def test_what_goes_and_what_comes_again_is_told():
     said = maps(9, 12, going=SQUARE, standing=SQUARE, coming=(2.0, 6.0, 2.0), outline=SQUARE)
     nothing = maps(9, 12, coming=(2.0, 6.0, 2.0))  # which is new
     layers = saying(new_layers(), torch.cat([said, nothing]))
@@ -208,18 +208,19 @@ def test_what_comes_again_is_told_as_copies():
     output = layers(
         torch.randn(2, FEATURES, 9, 12), torch.randn(2, KNOWN, 9, 12), source, torch.randn(2, TEXT)
     )
-    (copy,), none = output.copies()
-    assert none == []
-    assert copy.new == pytest.approx((1 / 12, 5 / 9, 3 / 12, 7 / 9), abs=0.01)
-    assert copy.old == pytest.approx((3.75 / 12, 2.5 / 9, 7.25 / 12, 6 / 9), abs=0.01)
-    assert copy.outline.shape == copy.gone.shape == (9, 12, 1)
-    assert copy.outline[4, 5, 0] == copy.gone[4, 5, 0] == 1 and copy.outline[0, 0, 0] == 0
+    moved, new = output.rearrangements()
+    ((where, to),) = moved.copies
+    assert to == pytest.approx((1 / 12, 5 / 9, 3 / 12, 7 / 9), abs=0.01)
+    assert where == pytest.approx((3.75 / 12, 2.5 / 9, 7.25 / 12, 6 / 9), abs=0.01)
+    assert moved.outline.shape == moved.gone.shape == moved.drawn.shape == (9, 12, 1)
+    assert moved.outline[4, 5, 0] == moved.gone[4, 5, 0] == 1 and moved.outline[0, 0, 0] == 0
+    assert new.copies == () and not new.gone.any() and not moved.drawn.any()
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(("side", "told"), [(4.0, 3.5), (3.0, 3.5), (5.5, 5.5), (2.0, 2.0)])
 def test_what_comes_in_about_its_own_size_comes_in_just_that(side: float, told: float):
     said = maps(9, 12, standing=SQUARE, coming=(6.0, 4.5, side), outline=SQUARE)
-    ((copy,),) = shown(saying(new_layers(), said), torch.randn(1, CHANNELS, 9, 12)).copies()
-    left, _, right, _ = copy.new
+    (rearranged,) = shown(saying(new_layers(), said), torch.randn(1, CHANNELS, 9, 12)).rearrangements()
+    ((_, (left, _, right, _)),) = rearranged.copies
     assert 12 * (right - left) == pytest.approx(told, rel=0.03)

@@ -1,11 +1,11 @@
-"""What an edit shows again comes from the original itself."""
+"""What an edit rearranges comes from the original itself."""
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from mgie.images import Copy, return_to_native
-from mgie.images.copies import cut_out
+from mgie.images import Rearrangement, return_to_native
+from mgie.images.planes import spread
 
 WIDTH, HEIGHT, RADIUS = 640, 480, 60
 OLD = (160, 240)
@@ -22,14 +22,18 @@ def unit(image: Image.Image) -> np.ndarray:
     return np.asarray(image, np.float32) / 255
 
 
+def without() -> np.ndarray:
+    """Returns the photograph's ground, which is all that shows where the disc is gone."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH] / WIDTH
+    return np.stack([0.3 + 0.2 * x, 0.5 + 0.2 * y, 0.35 + 0 * x], axis=-1)
+
+
 def photograph() -> Image.Image:
     """Returns smooth ground with the disc on it."""
     rng = np.random.default_rng(0)
-    y, x = np.mgrid[:HEIGHT, :WIDTH] / WIDTH
-    ground = np.stack([0.3 + 0.2 * x, 0.5 + 0.2 * y, 0.35 + 0 * x], axis=-1)
     grain = np.float32([0.75, 0.3, 0.25]) + 0.15 * rng.choice([-1, 1], (HEIGHT // 2, WIDTH // 2, 1))
     disc = (away(*OLD) < RADIUS)[..., None]
-    picture = np.where(disc, grain.repeat(2, 0).repeat(2, 1), ground)
+    picture = np.where(disc, grain.repeat(2, 0).repeat(2, 1), without())
     return Image.fromarray(np.uint8(np.rint(picture.clip(0, 1) * 255)))
 
 
@@ -43,9 +47,14 @@ def places(picture: np.ndarray) -> np.ndarray:
     return picture.reshape(HEIGHT // 16, 16, WIDTH // 16, 16).mean((1, 3), dtype=np.float32)[..., None]
 
 
-def copy_to(x: float, y: float, radius: float = RADIUS) -> Copy:
-    outline = places(away(*OLD) < RADIUS)
-    return Copy(outline, np.zeros_like(outline), box(*OLD), box(x, y, radius))
+def gone(x: float, y: float, radius: float = RADIUS) -> np.ndarray:
+    return places(away(x, y) < radius)
+
+
+def copied_to(x: float, y: float, radius: float = RADIUS) -> Rearrangement:
+    outline = gone(*OLD)
+    nothing = np.zeros_like(outline)
+    return Rearrangement(nothing, nothing, outline, ((box(*OLD), box(x, y, radius)),))
 
 
 def edited(image: Image.Image, x: float, y: float, radius: float = RADIUS) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +79,8 @@ def test_a_thing_keeps_its_detail_where_it_comes() -> None:
     image, inside = unit(photograph()), away(464, 240) < RADIUS - 4
     moved = np.roll(image, 464 - OLD[0], axis=1)
     enlarged, copied = (
-        np.abs(result(464, 240, copies=copies) - moved)[inside].mean() for copies in ([], [copy_to(464, 240)])
+        np.abs(result(464, 240, rearrangement=told) - moved)[inside].mean()
+        for told in (None, copied_to(464, 240))
     )
     assert copied < 0.005 < 0.1 < enlarged
 
@@ -78,21 +88,61 @@ def test_a_thing_keeps_its_detail_where_it_comes() -> None:
 def test_what_stood_around_it_stays_there() -> None:
     image, around = unit(photograph()), (away(464, 240) > RADIUS + 4) & (away(464, 240) < RADIUS + 40)
     taken, left = (
-        np.abs(result(464, 240, copies=copies) - image)[around].mean() for copies in ([], [copy_to(464, 240)])
+        np.abs(result(464, 240, rearrangement=told) - image)[around].mean()
+        for told in (None, copied_to(464, 240))
     )
     assert left < 0.5 * taken
 
 
-def test_what_goes_is_no_fringe() -> None:
-    """What a thing that is moved a little lays bare is the edit's, not the original's."""
-    outline = places(away(*OLD) < RADIUS)
-    image, (source, edit) = photograph(), edited(photograph(), 200, 240)
-    bare = places(away(*OLD) < RADIUS + 8).repeat(8, 0).repeat(8, 1)
-    edit = np.where(bare > 0.5, np.float32([0.9, 0.9, 0.2]), edit)
-    moved = Copy(outline, outline, box(*OLD), box(200, 240))
-    shown = unit(return_to_native(image, source, edit, copies=[moved]))
+def test_what_goes_leaves_what_is_around_it() -> None:
+    """The model's own filling is as coarse as its places; the ground is known to the disc's outline."""
+    image, hole = photograph(), gone(*OLD, RADIUS + 6)
+    source = unit(image.resize(SIZE))
+    edit = np.where(hole.repeat(8, 0).repeat(8, 1) > 0.1, np.float32([0.5, 0.5, 0.5]), source)
+    nothing = np.zeros_like(hole)
+    shown, taken = (
+        unit(return_to_native(image, source, edit, rearrangement=told))
+        for told in (Rearrangement(hole, nothing, nothing), None)
+    )
+    assert np.abs(shown - without()).mean() < 0.25 * np.abs(taken - without()).mean()
+    assert np.abs(shown - without()).max() < 0.1
+    beside = (away(*OLD) > RADIUS + 8) & (away(*OLD) < RADIUS + 24)
+    assert np.abs(shown - unit(image))[beside].max() < 0.02
+
+
+def test_what_a_thing_lays_bare_is_what_is_around() -> None:
+    """One that is moved a little still covers a part of where it was."""
+    outline = gone(*OLD)
+    moved = Rearrangement(outline, np.zeros_like(outline), outline, ((box(*OLD), box(200, 240)),))
+    shown = result(200, 240, rearrangement=moved)
     laid_bare = (away(*OLD) < RADIUS - 8) & (away(200, 240) > RADIUS + 8)
-    assert np.abs(shown - [0.9, 0.9, 0.2])[laid_bare].mean() < 0.1
+    assert np.abs(shown - without())[laid_bare].mean() < 0.02
+    disc = np.roll(unit(photograph()), 40, axis=1)
+    assert np.abs(shown - disc)[away(200, 240) < RADIUS - 4].mean() < 0.01
+
+
+def test_what_is_drawn_over_a_hole_is_the_edits() -> None:
+    image, hole, drawn = photograph(), gone(*OLD), gone(*OLD, 30)
+    source = unit(image.resize(SIZE))
+    edit = np.where(hole.repeat(8, 0).repeat(8, 1) > 0.1, np.float32([0.9, 0.9, 0.1]), source)
+    told = Rearrangement(hole, drawn, np.zeros_like(hole))
+    shown = unit(return_to_native(image, source, edit, rearrangement=told))
+    assert np.abs(shown - [0.9, 0.9, 0.1])[away(*OLD) < 20].mean() < 0.05
+    ring = (away(*OLD) > 46) & (away(*OLD) < RADIUS)
+    assert np.abs(shown - without())[ring].mean() < 0.05
+
+
+def test_spread_keeps_what_is_known_and_invents_nothing() -> None:
+    rng = np.random.default_rng(2)
+    picture = rng.random((37, 50, 3), np.float32)
+    known = (rng.random((37, 50, 1)) < 0.7).astype(np.float32)
+    known[10:30, 12:40] = 0
+    shown = spread(picture, known)
+    assert np.array_equal(shown * known, picture * known)
+    assert np.abs(shown[18:22, 24:28] - 0.5).max() < 0.15
+    plain = spread(np.where(known, np.float32(0.25), 9), known)
+    np.testing.assert_allclose(plain, 0.25, atol=1e-5)
+    assert np.isfinite(spread(picture, np.zeros_like(known))).all()
 
 
 @pytest.mark.parametrize("radius", [30, 90])
@@ -100,7 +150,7 @@ def test_it_may_come_in_another_size(radius: int) -> None:
     image = photograph()
     corners = (OLD[0] - RADIUS, OLD[1] - RADIUS, OLD[0] + RADIUS, OLD[1] + RADIUS)
     wanted = unit(image.resize((2 * radius,) * 2, Image.Resampling.LANCZOS, corners))
-    shown = result(464, 240, radius, copies=[copy_to(464, 240, radius)])
+    shown = result(464, 240, radius, rearrangement=copied_to(464, 240, radius))
     part = shown[240 - radius : 240 + radius, 464 - radius : 464 + radius]
     inside = np.hypot(*(np.mgrid[: 2 * radius, : 2 * radius] + 0.5 - radius)) < radius - 4
     assert np.abs(part - wanted)[inside].mean() < 0.01
@@ -109,23 +159,23 @@ def test_it_may_come_in_another_size(radius: int) -> None:
 @pytest.mark.parametrize(("x", "y"), [(620, 240), (464, 10), (20, 470)])
 def test_a_part_of_it_may_be_out_of_the_picture(x: int, y: int) -> None:
     moved = np.roll(unit(photograph()), (y - OLD[1], x - OLD[0]), axis=(0, 1))
-    shown = result(x, y, copies=[copy_to(x, y)])
+    shown = result(x, y, rearrangement=copied_to(x, y))
     assert np.abs(shown - moved)[away(x, y) < RADIUS - 4].mean() < 0.01
 
 
 def test_out_of_the_picture_there_is_nothing() -> None:
-    assert cut_out(photograph(), copy_to(-200, 240), unit(photograph().resize(SIZE))) is None
+    assert copied_to(-200, 240).patches(photograph(), unit(photograph().resize(SIZE))) == []
 
 
 def test_a_mask_holds_for_it_too() -> None:
     image = photograph()
     mask = Image.fromarray(np.uint8(255 * (np.mgrid[:HEIGHT, :WIDTH][1] < 464)))
-    shown = result(464, 240, copies=[copy_to(464, 240)], mask=mask)
+    shown = result(464, 240, rearrangement=copied_to(464, 240), mask=mask)
     assert np.array_equal(shown[:, 464:], unit(image)[:, 464:])
     assert np.abs(shown - unit(image))[away(434, 240) < 15].mean() > 0.1
 
 
 def test_strips_cut_it_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = result(464, 240, copies=[copy_to(464, 240)])
+    whole = result(464, 240, rearrangement=copied_to(464, 240))
     monkeypatch.setattr("mgie.images.native._STRIP_PIXELS", WIDTH * 7)
-    assert np.abs(result(464, 240, copies=[copy_to(464, 240)]) - whole).max() <= 1.001 / 255
+    assert np.abs(result(464, 240, rearrangement=copied_to(464, 240)) - whole).max() <= 1.001 / 255
