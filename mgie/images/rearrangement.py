@@ -39,12 +39,11 @@ class Rearrangement:
             original: RGB picture of any size.
             small: (h, w, 3) in [0, 1], the original at working size, at which outlines are looked for.
         """
-        hole = [_filled(original.size, self.gone, self.drawn, small)] if (self.gone > 0.5).any() else []
-        if not self.copies:
-            return hole
-        outline = along_edges(enlarge(self.outline, (small.shape[1], small.shape[0])), small)
-        again = (self._copy(original, old, new, outline) for old, new in self.copies)
-        return hole + [patch for patch in again if patch is not None]
+        found = [_filled(original.size, self.gone, self.drawn, small)]
+        if self.copies:
+            outline = along_edges(enlarge(self.outline, (small.shape[1], small.shape[0])), small)
+            found += [self._copy(original, old, new, outline) for old, new in self.copies]
+        return [patch for patch in found if patch is not None]
 
     def _copy(self, original: Image.Image, old: Box, new: Box, outline: Array) -> "Patch | None":
         """Returns the thing at the size that it comes in; None where nothing of it is in the picture."""
@@ -100,8 +99,8 @@ class Patch:
         weights[there, across] = np.maximum(weights[there, across] * taken, cover)
 
 
-def _filled(size: tuple[int, int], gone: Array, drawn: Array, small: Array) -> Patch:
-    """Returns a hole, filled with what is around it, for a picture of a size (width, height).
+def _filled(size: tuple[int, int], gone: Array, drawn: Array, small: Array) -> Patch | None:
+    """Returns a hole, filled with what is around it, for a picture of a size (width, height); None without.
 
     A model knows what goes by places, and what is beside it by what its autoencoder leaves of it. Pixels of
     the original know more: which of them are of the thing, and what there is right beside it. Of 37 things
@@ -113,6 +112,8 @@ def _filled(size: tuple[int, int], gone: Array, drawn: Array, small: Array) -> P
         drawn: (h, w, 1) in [0, 1], what comes over the hole and is the edit's.
         small: (H, W, 3) in [0, 1], the original at working size.
     """
+    if not (gone > 0.5).any():
+        return None
     height, width = small.shape[:2]
     free = 1 - enlarge(drawn, (width, height)).clip(0, 1)
     fringe = enlarge(local_maximum(gone, _SMEARED), (width, height)).clip(0, 1)
@@ -124,6 +125,8 @@ def _filled(size: tuple[int, int], gone: Array, drawn: Array, small: Array) -> P
     maps = np.concatenate([behind, goes * free, fringe * free], axis=-1)
 
     y, x = np.nonzero(maps[..., 3:].max(-1) > 0)
+    if not len(x):  # all of it is drawn over
+        return None
     sides, corners = np.array([width, height]), np.array([[x.min(), y.min()], [x.max() + 1, y.max() + 1]])
     first, last = (corners[0] * size // sides).astype(int), -(-corners[1] * size // sides).astype(int)
     box = (*(first / size), *(last / size))

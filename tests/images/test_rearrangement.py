@@ -130,6 +130,8 @@ def test_what_is_drawn_over_a_hole_is_the_edits() -> None:
     assert np.abs(shown - [0.9, 0.9, 0.1])[away(*OLD) < 20].mean() < 0.05
     ring = (away(*OLD) > 46) & (away(*OLD) < RADIUS)
     assert np.abs(shown - without())[ring].mean() < 0.05
+    everywhere = np.ones_like(hole)
+    assert Rearrangement(hole, everywhere, 0 * hole).patches(image, source) == []
 
 
 def test_spread_keeps_what_is_known_and_invents_nothing() -> None:
