@@ -378,7 +378,10 @@ def grown(covered: Tensor) -> Tensor:
 
 
 def spread(latents: Tensor, weights: Tensor) -> Tensor:
-    """Returns latents (B, c, h, w) where their weights (B, 1, h, w) are 1, elsewhere those around."""
+    """Returns latents (B, c, h, w) where their weights (B, 1, h, w) are 1, elsewhere those around.
+
+    It is `mgie.images.planes.spread` for what learns.
+    """
     if latents.shape[2:].numel() == 1:
         return latents
     pooled = functional.avg_pool2d(weights, 2, ceil_mode=True, count_include_pad=False)
