@@ -39,11 +39,41 @@ class Rearrangement:
             original: RGB picture of any size.
             small: (h, w, 3) in [0, 1], the original at working size, at which outlines are looked for.
         """
-        found = [_filled(original.size, self.gone, self.drawn, small)]
+        found = [self._hole(original.size, small)]
         if self.copies:
             outline = along_edges(enlarge(self.outline, (small.shape[1], small.shape[0])), small)
             found += [self._copy(original, old, new, outline) for old, new in self.copies]
         return [patch for patch in found if patch is not None]
+
+    def _hole(self, size: tuple[int, int], small: Array) -> "Patch | None":
+        """Returns what goes, filled with what is around it, at a size (width, height); None without.
+
+        A model knows what goes by places, and what is beside it by what its autoencoder leaves of it. Pixels
+        of the original know more: which of them are of the thing, and what there is right beside it. Of 37
+        things that `mgie-tiny` took away by true words, .58 was left, .61 where the model itself filled the
+        hole.
+        """
+        if not (self.gone > 0.5).any():
+            return None
+        height, width = small.shape[:2]
+        free = 1 - enlarge(self.drawn, (width, height)).clip(0, 1)
+        fringe = enlarge(local_maximum(self.gone, _SMEARED), (width, height)).clip(0, 1)
+        goes = enlarge(self.gone, (width, height)).clip(0, 1)
+        for _ in range(_ROUNDS):
+            goes = at_edges(along_edges(goes, small), small)
+        goes = local_maximum(goes, _RIM)
+        behind = spread(small, (goes < _SHOWS).astype(np.float32))
+        maps = np.concatenate([behind, goes * free, fringe * free], axis=-1)
+
+        y, x = np.nonzero(maps[..., 3:].max(-1) > 0)
+        if not len(x):  # all of it is drawn over
+            return None
+        sides, corners = np.array([width, height]), np.array([[x.min(), y.min()], [x.max() + 1, y.max() + 1]])
+        first, last = (corners[0] * size // sides).astype(int), -(-corners[1] * size // sides).astype(int)
+        box = (*(first / size), *(last / size))
+        maps = enlarge(maps, (int(last[0] - first[0]), int(last[1] - first[1])), box)
+        pixels, cover, around = np.split(maps.clip(0, 1), (3, 4), axis=-1)
+        return Patch(int(first[0]), int(first[1]), pixels, cover, around)
 
     def _copy(self, original: Image.Image, old: Box, new: Box, outline: Array) -> "Patch | None":
         """Returns the thing at the size that it comes in; None where nothing of it is in the picture."""
@@ -97,42 +127,6 @@ class Patch:
         cover, taken = self.cover[own], 1 - self.fringe[own]
         strip[there, across] += cover * (self.pixels[own] - strip[there, across])
         weights[there, across] = np.maximum(weights[there, across] * taken, cover)
-
-
-def _filled(size: tuple[int, int], gone: Array, drawn: Array, small: Array) -> Patch | None:
-    """Returns a hole, filled with what is around it, for a picture of a size (width, height); None without.
-
-    A model knows what goes by places, and what is beside it by what its autoencoder leaves of it. Pixels of
-    the original know more: which of them are of the thing, and what there is right beside it. Of 37 things
-    that `mgie-tiny` took away by true words, .58 was left, .61 where the model itself filled the hole.
-
-    Args:
-        size: of the original.
-        gone: (h, w, 1) in [0, 1].
-        drawn: (h, w, 1) in [0, 1], what comes over the hole and is the edit's.
-        small: (H, W, 3) in [0, 1], the original at working size.
-    """
-    if not (gone > 0.5).any():
-        return None
-    height, width = small.shape[:2]
-    free = 1 - enlarge(drawn, (width, height)).clip(0, 1)
-    fringe = enlarge(local_maximum(gone, _SMEARED), (width, height)).clip(0, 1)
-    goes = enlarge(gone, (width, height)).clip(0, 1)
-    for _ in range(_ROUNDS):
-        goes = at_edges(along_edges(goes, small), small)
-    goes = local_maximum(goes, _RIM)
-    behind = spread(small, (goes < _SHOWS).astype(np.float32))
-    maps = np.concatenate([behind, goes * free, fringe * free], axis=-1)
-
-    y, x = np.nonzero(maps[..., 3:].max(-1) > 0)
-    if not len(x):  # all of it is drawn over
-        return None
-    sides, corners = np.array([width, height]), np.array([[x.min(), y.min()], [x.max() + 1, y.max() + 1]])
-    first, last = (corners[0] * size // sides).astype(int), -(-corners[1] * size // sides).astype(int)
-    box = (*(first / size), *(last / size))
-    maps = enlarge(maps, (int(last[0] - first[0]), int(last[1] - first[1])), box)
-    pixels, cover, around = np.split(maps.clip(0, 1), (3, 4), axis=-1)
-    return Patch(int(first[0]), int(first[1]), pixels, cover, around)
 
 
 def _corners(box: Box, around: float = 0) -> Array:

@@ -102,20 +102,20 @@ class LayersOutput:
 
         What comes in nearly the size that it has comes in just that size, as what is moved or doubled does.
         """
-        gone, outlines = (gate(self.logits[:, maps]) for maps in (_GOING, _OUTLINE))
+        going, outlines = (gate(self.logits[:, maps]) for maps in (_GOING, _OUTLINE))
         comes = gate(self.outlines).amax(1)  # (B, 1, h, w)
-        drawn = comes * (self.squares[:, 0, 2] == 0).view(-1, 1, 1, 1)
-        maps = (map_.permute(0, 2, 3, 1).float().cpu().numpy() for map_ in (gone, drawn, outlines))
+        drawing = comes * (self.squares[:, 0, 2] == 0).view(-1, 1, 1, 1)
+        maps = (map_.permute(0, 2, 3, 1).float().cpu().numpy() for map_ in (going, drawing, outlines))
         found: list[Rearrangement] = []
-        for goes, new, outline, (old, *come) in zip(*maps, self.squares.tolist(), strict=True):
+        for gone, drawn, outline, (old, *new) in zip(*maps, self.squares.tolist(), strict=True):
             side = old[2]
             coming = [
                 (*middle, side if side / _ALIKE < own < side * _ALIKE else own)
-                for *middle, own in come
+                for *middle, own in new
                 if side > 0 and own > 0
             ]
             boxes = tuple((_box(old, outline), _box(square, outline)) for square in coming)
-            found.append(Rearrangement(goes, new, outline, boxes))
+            found.append(Rearrangement(gone, drawn, outline, boxes))
         return found
 
 
