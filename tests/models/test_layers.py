@@ -162,6 +162,9 @@ def test_what_is_new_is_drawn_by_the_text():
         wanted = torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1).expand_as(after[0, :, square[0], square[1]])
         torch.testing.assert_close(after[0, :, square[0], square[1]], wanted, atol=1e-3, rtol=0)
     assert torch.equal(after[..., :2, :], source[..., :2, :])
+    (rearranged,) = output.rearrangements()
+    assert rearranged.copies == () and not rearranged.drawn[:2].any()
+    assert rearranged.drawn[2:4, 2:4].all() and rearranged.drawn[3:7, 7:11].all()
 
 
 @torch.no_grad()

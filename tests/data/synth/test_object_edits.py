@@ -192,7 +192,7 @@ def test_instructions_name_the_object_that_is_meant(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_no_wording_of_a_size_asks_for_the_other(scene: Scene, split: Split) -> None:
+def test_no_wording_of_a_size_asks_for_the_other(split: Split) -> None:
     rng = np.random.default_rng(6)
     bigger, smaller = (
         {
