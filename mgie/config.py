@@ -107,9 +107,9 @@ class DataConfig:
 class TrainConfig:
     """One training run."""
 
-    stage: Literal["autoencoder", "backbone", "vision", "language", "joint"]
-    """What is trained: autoencoder, the UNet's backbone, vision tower, language model with its projector, or
-    all of MGIE."""
+    stage: Literal["autoencoder", "backbone", "outlines", "vision", "language", "joint"]
+    """What is trained: autoencoder, the UNet's backbone or what says its outlines, vision tower, language
+    model with its projector, or all of MGIE."""
     output_dir: str
     """The run folder: configuration, log, checkpoints, pictures, and the pipeline."""
     model: ModelConfig

@@ -141,7 +141,7 @@ class PhotographDataset(Dataset[Sample]):
         def opened(photograph: Photograph) -> Scene:
             picture = photograph.load()
             crop = Crop.draw(picture.size, size, self.config.crop, rng)
-            relit = _light(self.config.light, rng)
+            relit = relighting(self.config.light, rng)
             crops.append(relit(crop.at_own_size(picture)))
             return open_scene(photograph, picture, self.edits.objects, lambda image: relit(crop(image)))
 
@@ -250,7 +250,7 @@ class StepSampler(Sampler[list[Key]]):
         return len(self.batches)
 
 
-def _light(strength: float, rng: np.random.Generator) -> Callable[[Image.Image], Image.Image]:
+def relighting(strength: float, rng: np.random.Generator) -> Callable[[Image.Image], Image.Image]:
     """Returns what gives RGB pictures another light, the same to each; others, as masks, stay as they are."""
     if not strength:
         return lambda image: image

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
@@ -19,7 +20,7 @@ from torch.nn import functional
 import mgie.training.stages.backbone
 import mgie.training.stages.vision
 from mgie.config import TrainConfig
-from mgie.errors import CheckpointError, ConfigError
+from mgie.errors import CheckpointError, ConfigError, MGIEError
 from mgie.models.autoencoder import UnshuffleAutoencoder
 from mgie.models.backbone import LatentBackbone, joined
 from mgie.models.mgie import MGIE
@@ -27,6 +28,7 @@ from mgie.models.unet import ChangeUNet2DConditionModel
 from mgie.pipeline import MGIEPipeline
 from mgie.training.loop import step_generator, train
 from mgie.training.stages import JointStage, LanguageStage, build_stage
+from mgie.training.stages.outlines import vague
 from mgie.training.stages.vision import Distillation, teacher_features
 
 Smoke = Callable[..., TrainConfig]
@@ -82,6 +84,19 @@ def teacher(monkeypatch: pytest.MonkeyPatch) -> Teacher:
     for stage in (mgie.training.stages.backbone, mgie.training.stages.vision):
         monkeypatch.setattr(stage, "load_teacher", lambda weights: teacher)
     return teacher
+
+
+@pytest.fixture
+def on_objects(tmp_path: Path) -> dict[str, Any]:
+    """Returns the changes of a configuration that learns outlines, of discs and of rings."""
+    rows, across = [], np.hypot(*(np.mgrid[:48, :48] - 23.5))
+    for name, alpha in (("disc", across < 24), ("ring", (across < 24) & (across > 9))):
+        picture = np.full((48, 48, 4), (200, 30, 160, 0), np.uint8)
+        picture[..., 3] = 255 * alpha
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+        rows.append({"name": name, "image": f"{name}.png", "split": "train"})
+    (tmp_path / "objects.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"stage": "outlines", "data.objects": str(tmp_path), "data.sizes": [[160, 128]]}
 
 
 def losses(run: Path, name: str = "loss") -> list[float]:
@@ -464,6 +479,50 @@ def test_a_new_unet_gets_its_backbone(smoke: Smoke, tmp_path: Path):
     other = {"model.scheduler.prediction_type": "epsilon", "model.backbone": str(tmp_path / "four")}
     with pytest.raises(ConfigError, match=r"model\.backbone is for a new UNet"):
         build_stage(smoke(**other))
+
+
+def test_outlines_are_learned(smoke: Smoke, on_objects: dict[str, Any], tmp_path: Path):
+    changes = on_objects | {"max_steps": 50, "save_every": 50, "ema_decay": 0, "learning_rate": 1e-3}
+    train(smoke(batch_size=4, **changes))
+    learned, guessed = (losses(tmp_path / "run", name)[-20:] for name in ("loss", "places_loss"))
+    assert sum(learned) < 0.9 * sum(guessed)
+
+
+def test_what_outlines_are_learned_from(smoke: Smoke, on_objects: dict[str, Any]):
+    stage: Any = build_stage(smoke(**on_objects))
+    rows = [stage.dataset[i, (160, 128)] for i in range(8)]
+    parts = [part for row in rows for part in row]
+    assert len({len(row) for row in rows}) > 1
+    for part in parts:
+        assert part.source.shape == (128, 128, 3) and part.covered.shape == (128, 128)
+        assert 0.02 < part.covered.mean() < 0.98
+    again = stage.dataset[3, (160, 128)]
+    assert all(np.array_equal(a.source, b.source) for a, b in zip(rows[3], again, strict=True))
+    shades = [part.source[part.covered].mean(0) for part in parts]
+    assert all(red > 1.5 * green for red, green, _ in shades[:3])  # what is covered is the object
+
+    batch = stage.collate(rows)
+    maps = [vague(batch["covered"], torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(maps[0], maps[1]) and not torch.equal(maps[0], maps[2])
+    assert maps[0].shape == (len(parts), 1, 16, 16) and maps[0].min() > 0 and maps[0].max() < 1
+    places = functional.avg_pool2d(batch["covered"], 8)
+    apart = (maps[0] - places).abs().mean()
+    assert 0.02 < apart < 0.5 * (places - places.mean()).abs().mean()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data.objects": None}, "stage outlines puts objects on photographs"),
+        ({"data.sizes": [[128, 96]]}, "expected 128 or more"),
+        ({"data.split": "none"}, "has no photographs of split 'none'"),
+    ],
+)
+def test_outlines_need_objects_and_room(
+    change: dict[str, Any], message: str, smoke: Smoke, on_objects: dict[str, Any]
+):
+    with pytest.raises(MGIEError, match=message):
+        build_stage(smoke(**on_objects | change))
 
 
 def test_dense_features_are_learned_at_their_place(smoke: Smoke, teacher: Teacher):

@@ -11,6 +11,7 @@ from mgie.data.synth.colour import COLOURS, duotone
 from mgie.data.synth.measure import Array
 from mgie.data.synth.objects import Objects
 from mgie.data.synth.scene import Arrival, Box, Mask, Pixels, as_picture, as_pixels
+from mgie.data.synth.wording import pick
 from mgie.errors import DataError
 
 PLACES: dict[str, tuple[float, float]] = {
@@ -29,6 +30,8 @@ PLACES: dict[str, tuple[float, float]] = {
 SCALES = {"small": 0.28, "medium-sized": 0.38, "large": 0.5}
 """The longer side of an object as a share of the picture's short side."""
 
+_CROWD = 6
+"""Most objects of a crowd."""
 _RIM = 0.02
 _MAX_OVERLAP = 0.1
 _VISIBLE = 4 / 255
@@ -89,6 +92,21 @@ def are_apart(layout: Layout, shape: tuple[int, ...]) -> bool:
 
     boxes = [box_of(placed, shape) for placed in layout]
     return all(shared(a, b) <= _MAX_OVERLAP for a, b in combinations(boxes, 2))
+
+
+def crowd(names: tuple[str, ...], shape: tuple[int, ...], rng: np.random.Generator) -> Layout:
+    """Returns different objects of one size at random places of a picture of shape (H, W, ...)."""
+    share = pick(rng, tuple(SCALES.values()))
+    wanted = rng.choice(len(names), min(len(names), int(rng.integers(2, _CROWD + 1))), replace=False)
+    places = rng.permutation(list(PLACES)).tolist()
+    layout: Layout = ()
+    for i in wanted:
+        while places:
+            larger = (*layout, Placed(names[i], places.pop(), share))
+            if are_apart(larger, shape):
+                layout = larger
+                break
+    return layout
 
 
 def dyed(picture: Image.Image, colour: str) -> Image.Image:

@@ -6,11 +6,13 @@ from mgie.training.stages.backbone import BackboneStage
 from mgie.training.stages.base import Stage
 from mgie.training.stages.joint import JointStage
 from mgie.training.stages.language import LanguageStage
+from mgie.training.stages.outlines import OutlinesStage
 from mgie.training.stages.vision import VisionStage
 
 STAGES: dict[str, type[Stage]] = {
     "autoencoder": AutoencoderStage,
     "backbone": BackboneStage,
+    "outlines": OutlinesStage,
     "vision": VisionStage,
     "language": LanguageStage,
     "joint": JointStage,
