@@ -43,6 +43,8 @@ class ModelConfig:
     """Arguments of diffusers' `UNet2DConditionModel`; its channels and context width are filled in."""
     backbone: str | None = None
     """Folder with the `backbone` of an earlier stage, for a new UNet that says where it changes a picture."""
+    outlines: str | None = None
+    """Folder with the `outlines` of an earlier stage, for any UNet that says where it changes a picture."""
     scheduler: dict[str, Any] | None = None
     """Arguments of diffusers' `DPMSolverMultistepScheduler`, the solver of a new pipeline."""
     conditioning: Literal[Conditioning, None] = None

@@ -60,6 +60,8 @@ class EncodedImage:
     """Upright RGB, at its own size."""
     size: tuple[int, int]
     """Working (width, height)."""
+    pixels: Tensor
+    """(3, h, w) in [-1, 1], the source at working size."""
     image_latents: Tensor
     """(c, h, w), the UNet's view of the source."""
     decoded: np.ndarray
@@ -315,8 +317,9 @@ class MGIEPipeline(DiffusionPipeline):
         """
         picture = open_image(image)
         size = self._fit(picture, height, width)
-        image_latents = self._encode([picture], size)
-        return EncodedImage(picture, size, image_latents[0], self._decode(image_latents)[0])
+        pixels = self._pixels(picture, size)
+        image_latents = self._encode([pixels])
+        return EncodedImage(picture, size, pixels, image_latents[0], self._decode(image_latents)[0])
 
     @torch.no_grad()
     def __call__(
@@ -612,18 +615,29 @@ class MGIEPipeline(DiffusionPipeline):
             raise ConfigError(f"height, width are {height}, {width}; expected both, each {multiple} or more")
         return width - width % multiple, height - height % multiple
 
-    def _encode(self, pictures: list[Image.Image], size: tuple[int, int]) -> Tensor:
+    def _pixels(self, picture: Image.Image, size: tuple[int, int]) -> Tensor:
+        """Returns a picture at a size (w, h), as (3, h, w) in [-1, 1]."""
+        pixels = torch.from_numpy(np.asarray(resize(picture, size), dtype=np.float32) / 127.5 - 1)
+        return pixels.permute(2, 0, 1).to(self._execution_device)
+
+    def _encode(self, pixels: list[Tensor]) -> Tensor:
         """Returns the `image_latents` (B, c, h, w): mode and unscaled, see `mgie.diffusion.encode_pair`."""
-        if not pictures:
+        if not pixels:
             return torch.empty(0)
-        pixels = np.stack([np.asarray(resize(picture, size), dtype=np.float32) for picture in pictures])
-        pixels = torch.from_numpy(pixels / 127.5 - 1).permute(0, 3, 1, 2)
-        encoded = self.vae.encode(pixels.to(self._execution_device, self.vae.dtype))
+        encoded = self.vae.encode(torch.stack(pixels).to(self.vae.dtype))
         return (encoded.latent_dist.mode() if "latent_dist" in encoded else encoded.latents).float()
 
     def _prepare(self, rows: "list[_Row]", size: tuple[int, int]) -> dict[str, Tensor]:
-        """Returns `latents` (unit normal), `image_latents`, `prompt_embeds` and `negative_prompt_embeds`."""
-        fresh = iter(self._encode([row.picture for row in rows if row.encoded is None], size))
+        """Returns `latents` (unit normal), `image_latents`, `prompt_embeds` and `negative_prompt_embeds`.
+
+        And `pixels` (B, 3, h, w) of the sources, see `EncodedImage`.
+        """
+        pixels = [
+            self._pixels(row.picture, size) if row.encoded is None else row.encoded.pixels for row in rows
+        ]
+        fresh = iter(
+            self._encode([own for row, own in zip(rows, pixels, strict=True) if row.encoded is None])
+        )
         image_latents = torch.stack(
             [next(fresh) if row.encoded is None else row.encoded.image_latents for row in rows]
         )
@@ -639,6 +653,7 @@ class MGIEPipeline(DiffusionPipeline):
             else:
                 noise.append(row.latents.to(image_latents))
         return {
+            "pixels": torch.stack(pixels),
             "latents": torch.stack(noise),
             "image_latents": image_latents,
             "prompt_embeds": torch.stack([row.prompt_embeds for row in rows]).to(device),
@@ -681,9 +696,10 @@ class MGIEPipeline(DiffusionPipeline):
                         self, step, timestep, {name: tensors[name] for name in callback_inputs}
                     )
                 bar.update()
-        latents = tensors["latents"]
-        # With guidance, rows of the other conditions follow.
-        return latents, layers.rearrangements()[: len(latents)] if layers else [None] * len(latents)
+        latents, unet = tensors["latents"], self.unet
+        if layers is None:
+            return latents, [None] * len(latents)
+        return latents, unet.layers.rearrangements(layers, tensors["pixels"])
 
     def _predict(
         self, tensors: dict[str, Tensor], timestep: Tensor, sampling: Sampling

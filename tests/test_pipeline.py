@@ -226,7 +226,7 @@ def test_forms_of_output(pipeline, size, working):
 
 
 def test_what_an_edit_shows_again_comes_from_the_picture(pipeline, monkeypatch):
-    everywhere = np.ones((4, 4, 1), np.float32)
+    everywhere = np.ones((32, 32, 1), np.float32)
     left, right = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
     nowhere = np.zeros_like(everywhere)
     moved = Rearrangement(nowhere, nowhere, everywhere, ((left, right),))
@@ -234,11 +234,15 @@ def test_what_an_edit_shows_again_comes_from_the_picture(pipeline, monkeypatch):
 
     def with_layers(*args, **kwargs):
         output = forward(*args, **kwargs)
-        told = [moved, Rearrangement(nowhere, nowhere, nowhere)] * 3  # three conditions of guidance
-        output.layers = SimpleNamespace(rearrangements=lambda: told)
+        output.layers = "found"
         return output
 
+    def told(found, seen):
+        assert found == "found" and seen.shape == (2, 3, 32, 32)
+        return [moved, Rearrangement(nowhere, nowhere, nowhere)]
+
     monkeypatch.setattr(pipeline.unet, "forward", with_layers)
+    monkeypatch.setattr(pipeline.unet, "layers", SimpleNamespace(rearrangements=told), raising=False)
     image = picture(48, 40)
     out = pipeline([image, image], RED, generator=generator(0))
     shown, plain = map(pixels, out.images)

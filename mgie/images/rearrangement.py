@@ -9,26 +9,22 @@ from mgie.images.planes import Array, Box, along_edges, at_edges, enlarge, local
 
 _AROUND = 0.3
 """Shares of a box's sides around it, in which there is more than the thing: its shadow, and the fringe."""
-_SMEARED = 1
-"""Places of an outline around it, within which an autoencoder smears what it covers."""
-_ROUNDS = 3
-"""How often what goes is taken along the edges of the original: places are coarse, things have colours."""
-_RIM = 1
-"""Pixels at working size around what goes, of its colours too."""
+_SMEARED = 12
+"""Pixels at working size around a thing, within which an autoencoder smears it."""
 _SHOWS = 0.05
 """Share of a pixel that goes from which on it does not say what is behind."""
 
 
 @dataclass(frozen=True)
 class Rearrangement:
-    """What an edit takes away, moves, doubles or resizes; maps have any size, as a model's latents have."""
+    """What an edit takes away, moves, doubles or resizes."""
 
     gone: Array
-    """(h, w, 1) in [0, 1], how much of each place of the original goes."""
+    """(H, W, 1) in [0, 1], how much of each pixel of the original goes, at working size."""
     drawn: Array
-    """(h, w, 1) in [0, 1], how much of each place of the edit shows something new."""
+    """(h, w, 1) in [0, 1], how much of each place of the edit shows something new, at any size."""
     outline: Array
-    """(h, w, 1) in [0, 1], how much of each place of the original is covered by what is shown again."""
+    """(H, W, 1) in [0, 1], how much of each pixel of the original is covered by what is shown again."""
     copies: tuple[tuple[Box, Box], ...] = ()
     """Around it where it stands, and where it comes, of the same form; they may reach out of the picture."""
 
@@ -37,33 +33,27 @@ class Rearrangement:
 
         Args:
             original: RGB picture of any size.
-            small: (h, w, 3) in [0, 1], the original at working size, at which outlines are looked for.
+            small: (H, W, 3) in [0, 1], the original at working size.
         """
         found = [self._hole(original.size, small)]
         if self.copies:
-            outline = along_edges(enlarge(self.outline, (small.shape[1], small.shape[0])), small)
+            outline = along_edges(self.outline, small)
             found += [self._copy(original, old, new, outline) for old, new in self.copies]
         return [patch for patch in found if patch is not None]
 
     def _hole(self, size: tuple[int, int], small: Array) -> "Patch | None":
         """Returns what goes, filled with what is around it, at a size (width, height); None without.
 
-        A model knows what goes by places, and what is beside it by what its autoencoder leaves of it. Pixels
-        of the original know more: which of them are of the thing, and what there is right beside it. Of 37
-        things that `mgie-tiny` took away by true words, .58 was left, .61 where the model itself filled the
-        hole.
+        A model knows what is beside a thing by what its autoencoder leaves of it. Pixels of the original know
+        it exactly.
         """
         if not (self.gone > 0.5).any():
             return None
         height, width = small.shape[:2]
         free = 1 - enlarge(self.drawn, (width, height)).clip(0, 1)
-        fringe = enlarge(local_maximum(self.gone, _SMEARED), (width, height)).clip(0, 1)
-        goes = enlarge(self.gone, (width, height)).clip(0, 1)
-        for _ in range(_ROUNDS):
-            goes = at_edges(along_edges(goes, small), small)
-        goes = local_maximum(goes, _RIM)
-        behind = spread(small, (goes < _SHOWS).astype(np.float32))
-        maps = np.concatenate([behind, goes * free, fringe * free], axis=-1)
+        behind = spread(small, (self.gone < _SHOWS).astype(np.float32))
+        fringe = local_maximum(self.gone, _SMEARED)
+        maps = np.concatenate([behind, self.gone * free, fringe * free], axis=-1)
 
         y, x = np.nonzero(maps[..., 3:].max(-1) > 0)
         if not len(x):  # all of it is drawn over

@@ -8,7 +8,6 @@ and the side, in places of the latents from the top left; side 0 is no square.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch.nn import functional
 
 from mgie.images import Box, Rearrangement
 from mgie.models.autoencoder import ResidualBlock
+from mgie.models.outlines import Outlines
 
 MAX_ARRIVALS = 2
 """Most things that come in one edit."""
@@ -97,27 +97,6 @@ class LayersOutput:
             opened = torch.maximum(opened, covered.amax((1, 2, 3)))
         return torch.lerp(in_place, latents, opened.view(-1, 1, 1, 1))
 
-    def rearrangements(self) -> list[Rearrangement]:
-        """Returns what each of the B edits takes from its source, and shows of it again.
-
-        What comes in nearly the size that it has comes in just that size, as what is moved or doubled does.
-        """
-        going, outlines = (gate(self.logits[:, maps]) for maps in (_GOING, _OUTLINE))
-        comes = gate(self.outlines).amax(1)  # (B, 1, h, w)
-        drawing = comes * (self.squares[:, 0, 2] == 0).view(-1, 1, 1, 1)
-        maps = (map_.permute(0, 2, 3, 1).float().cpu().numpy() for map_ in (going, drawing, outlines))
-        found: list[Rearrangement] = []
-        for gone, drawn, outline, (old, *new) in zip(*maps, self.squares.tolist(), strict=True):
-            side = old[2]
-            coming = [
-                (*middle, side if side / _ALIKE < own < side * _ALIKE else own)
-                for *middle, own in new
-                if side > 0 and own > 0
-            ]
-            boxes = tuple((_box(old, outline), _box(square, outline)) for square in coming)
-            found.append(Rearrangement(gone, drawn, outline, boxes))
-        return found
-
 
 class Layers(nn.Module):
     """Says what goes and comes, fills the hole, and brings what comes from where it stands or draws it.
@@ -130,7 +109,7 @@ class Layers(nn.Module):
     transformer does it (Jaderberg et al., 2015), with its outline: the square gives the offsets exactly,
     which convolutions do not. Between places there are no latents, so from the nearest ones it is mended what
     lies between. If there is no such square, it is new, and drawn by the text on a canvas as large as it will
-    be.
+    be. On the photograph itself, `rearrangements` says to the pixel what its maps say of places.
 
     Args:
         channels: c of the latents.
@@ -155,6 +134,7 @@ class Layers(nn.Module):
         for parameter in self.mend[-1].parameters():
             nn.init.zeros_(parameter)
         self.canvas = _Canvas(channels, text + 2 * channels)
+        self.outlines = Outlines().requires_grad_(False)  # of photographs, by a stage of its own
 
     def forward(
         self, features: Tensor, known: Tensor, source: Tensor, text: Tensor, truth: TrueLayers | None = None
@@ -182,6 +162,49 @@ class Layers(nn.Module):
         ]
         contents, outlines = (torch.stack(parts, dim=1) for parts in zip(*arrivals, strict=True))
         return LayersOutput(logits, squares, self.filling(source, gone), contents, outlines)
+
+    def rearrangements(self, found: LayersOutput, pictures: Tensor) -> list[Rearrangement]:
+        """Returns what each of B edits takes from its picture, and shows of it again.
+
+        What comes in nearly the size that it has comes in just that size, as what is moved or doubled does.
+
+        Args:
+            found: what goes and comes in these edits, and maybe in more.
+            pictures: (B, 3, H, W) in [-1, 1], at the latents' own size.
+        """
+        logits, squares, outlines = (
+            rows[: len(pictures)] for rows in (found.logits, found.squares, found.outlines)
+        )
+        stands = squares[:, 0, 2] > 0
+        comes = gate(outlines).amax(1)  # (B, 1, h, w)
+        drawn = comes * ~stands.view(-1, 1, 1, 1)
+        going, standing = logits[:, _GOING], logits[:, _OUTLINE]
+        covered = (
+            self._to_the_pixel(going, pictures, gate(going).amax((1, 2, 3)) > 0),
+            drawn,
+            self._to_the_pixel(standing, pictures, stands),
+        )
+        maps = (map_.permute(0, 2, 3, 1).float().cpu().numpy() for map_ in covered)
+        height, width = logits.shape[2:]
+        rearranged: list[Rearrangement] = []
+        for gone, drawn, outline, (old, *new) in zip(*maps, squares.tolist(), strict=True):
+            side = old[2]
+            coming = [
+                (*middle, side if side / _ALIKE < own < side * _ALIKE else own)
+                for *middle, own in new
+                if side > 0 and own > 0
+            ]
+            boxes = tuple((_box(old, height, width), _box(square, height, width)) for square in coming)
+            rearranged.append(Rearrangement(gone, drawn, outline, boxes))
+        return rearranged
+
+    def _to_the_pixel(self, logits: Tensor, pictures: Tensor, rows: Tensor) -> Tensor:
+        """Returns how much of each pixel (B, 1, H, W) is covered; nothing but in these rows (B,), bool."""
+        covered = logits.new_zeros(len(pictures), 1, *pictures.shape[2:])
+        if rows.any():
+            chances = logits[rows].sigmoid()
+            covered[rows] = gate(self.outlines(pictures[rows].to(chances), chances))
+        return covered
 
     def arrival(
         self, source: Tensor, outline: Tensor, drawn: Tensor, old: Tensor, new: Tensor
@@ -357,10 +380,9 @@ class _Canvas(nn.Module):
         return self.draw(self.hear(torch.cat([text, light], dim=1)))
 
 
-def _box(square: Sequence[float], outline: Any) -> Box:
-    """Returns a square as shares of the sides of an outline (h, w, 1)."""
+def _box(square: Sequence[float], height: int, width: int) -> Box:
+    """Returns a square in places as shares of the sides."""
     x, y, side = square
-    height, width = outline.shape[:2]
     return (x - side / 2) / width, (y - side / 2) / height, (x + side / 2) / width, (y + side / 2) / height
 
 

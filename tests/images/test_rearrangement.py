@@ -11,7 +11,7 @@ WIDTH, HEIGHT, RADIUS = 640, 480, 60
 OLD = (160, 240)
 """x and y of the middle of a disc with a fine grain, in pixels."""
 SIZE = (320, 240)
-"""Working width and height; outlines have an eighth of it."""
+"""Working width and height."""
 
 
 def away(x: float, y: float) -> np.ndarray:
@@ -42,17 +42,14 @@ def box(x: float, y: float, radius: float = RADIUS) -> tuple[float, float, float
     return left / WIDTH, top / HEIGHT, right / WIDTH, bottom / HEIGHT
 
 
-def places(picture: np.ndarray) -> np.ndarray:
-    """Returns how much of each place of latents a map of the picture's size covers."""
-    return picture.reshape(HEIGHT // 16, 16, WIDTH // 16, 16).mean((1, 3), dtype=np.float32)[..., None]
-
-
-def gone(x: float, y: float, radius: float = RADIUS) -> np.ndarray:
-    return places(away(x, y) < radius)
+def covered(x: float, y: float, radius: float = RADIUS) -> np.ndarray:
+    """Returns how much of each pixel at working size a disc covers."""
+    inside = (away(x, y) < radius).reshape(SIZE[1], 2, SIZE[0], 2)
+    return inside.mean((1, 3), dtype=np.float32)[..., None]
 
 
 def copied_to(x: float, y: float, radius: float = RADIUS) -> Rearrangement:
-    outline = gone(*OLD)
+    outline = covered(*OLD)
     nothing = np.zeros_like(outline)
     return Rearrangement(nothing, nothing, outline, ((box(*OLD), box(x, y, radius)),))
 
@@ -96,13 +93,13 @@ def test_what_stood_around_it_stays_there() -> None:
 
 def test_what_goes_leaves_what_is_around_it() -> None:
     """The model's own filling is as coarse as its places; the ground is known to the disc's outline."""
-    image, hole = photograph(), gone(*OLD, RADIUS + 6)
+    image, goes = photograph(), covered(*OLD, RADIUS + 6)
     source = unit(image.resize(SIZE))
-    edit = np.where(hole.repeat(8, 0).repeat(8, 1) > 0.1, np.float32([0.5, 0.5, 0.5]), source)
-    nothing = np.zeros_like(hole)
+    edit = np.where(covered(*OLD, RADIUS + 12) > 0, np.float32([0.5, 0.5, 0.5]), source)
+    nothing = np.zeros_like(goes)
     shown, taken = (
         unit(return_to_native(image, source, edit, rearrangement=told))
-        for told in (Rearrangement(hole, nothing, nothing), None)
+        for told in (Rearrangement(goes, nothing, nothing), None)
     )
     assert np.abs(shown - without()).mean() < 0.25 * np.abs(taken - without()).mean()
     assert np.abs(shown - without()).max() < 0.1
@@ -112,8 +109,9 @@ def test_what_goes_leaves_what_is_around_it() -> None:
 
 def test_what_a_thing_lays_bare_is_what_is_around() -> None:
     """One that is moved a little still covers a part of where it was."""
-    outline = gone(*OLD)
-    moved = Rearrangement(outline, np.zeros_like(outline), outline, ((box(*OLD), box(200, 240)),))
+    outline = covered(*OLD)
+    nothing = np.zeros_like(outline)
+    moved = Rearrangement(outline, nothing, outline, ((box(*OLD), box(200, 240)),))
     shown = result(200, 240, rearrangement=moved)
     laid_bare = (away(*OLD) < RADIUS - 8) & (away(200, 240) > RADIUS + 8)
     assert np.abs(shown - without())[laid_bare].mean() < 0.02
@@ -122,16 +120,16 @@ def test_what_a_thing_lays_bare_is_what_is_around() -> None:
 
 
 def test_what_is_drawn_over_a_hole_is_the_edits() -> None:
-    image, hole, drawn = photograph(), gone(*OLD), gone(*OLD, 30)
+    image, goes, drawn = photograph(), covered(*OLD), covered(*OLD, 30)
     source = unit(image.resize(SIZE))
-    edit = np.where(hole.repeat(8, 0).repeat(8, 1) > 0.1, np.float32([0.9, 0.9, 0.1]), source)
-    told = Rearrangement(hole, drawn, np.zeros_like(hole))
+    edit = np.where(covered(*OLD, RADIUS + 12) > 0, np.float32([0.9, 0.9, 0.1]), source)
+    told = Rearrangement(goes, drawn, np.zeros_like(goes))
     shown = unit(return_to_native(image, source, edit, rearrangement=told))
     assert np.abs(shown - [0.9, 0.9, 0.1])[away(*OLD) < 20].mean() < 0.05
     ring = (away(*OLD) > 46) & (away(*OLD) < RADIUS)
     assert np.abs(shown - without())[ring].mean() < 0.05
-    everywhere = np.ones_like(hole)
-    assert Rearrangement(hole, everywhere, 0 * hole).patches(image, source) == []
+    everywhere = np.ones_like(goes)
+    assert Rearrangement(goes, everywhere, 0 * goes).patches(image, source) == []
 
 
 def test_spread_keeps_what_is_known_and_invents_nothing() -> None:

@@ -162,7 +162,7 @@ def test_what_is_new_is_drawn_by_the_text():
         wanted = torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1).expand_as(after[0, :, square[0], square[1]])
         torch.testing.assert_close(after[0, :, square[0], square[1]], wanted, atol=1e-3, rtol=0)
     assert torch.equal(after[..., :2, :], source[..., :2, :])
-    (rearranged,) = output.rearrangements()
+    (rearranged,) = layers.rearrangements(output, torch.randn(1, 3, 72, 96))
     assert rearranged.copies == () and not rearranged.drawn[:2].any()
     assert rearranged.drawn[2:4, 2:4].all() and rearranged.drawn[3:7, 7:11].all()
 
@@ -211,12 +211,12 @@ def test_what_goes_and_what_comes_again_is_told():
     output = layers(
         torch.randn(2, FEATURES, 9, 12), torch.randn(2, KNOWN, 9, 12), source, torch.randn(2, TEXT)
     )
-    moved, new = output.rearrangements()
+    moved, new = layers.rearrangements(output, torch.randn(2, 3, 72, 96))
     ((where, to),) = moved.copies
     assert to == pytest.approx((1 / 12, 5 / 9, 3 / 12, 7 / 9), abs=0.01)
     assert where == pytest.approx((3.75 / 12, 2.5 / 9, 7.25 / 12, 6 / 9), abs=0.01)
-    assert moved.outline.shape == moved.gone.shape == moved.drawn.shape == (9, 12, 1)
-    assert moved.outline[4, 5, 0] == moved.gone[4, 5, 0] == 1 and moved.outline[0, 0, 0] == 0
+    assert moved.outline.shape == moved.gone.shape == (72, 96, 1) and moved.drawn.shape == (9, 12, 1)
+    assert moved.outline[36, 44, 0] == moved.gone[36, 44, 0] == 1 and moved.outline[0, 0, 0] == 0
     assert new.copies == () and not new.gone.any() and not moved.drawn.any()
 
 
@@ -224,6 +224,8 @@ def test_what_goes_and_what_comes_again_is_told():
 @pytest.mark.parametrize(("side", "told"), [(4.0, 3.5), (3.0, 3.5), (5.5, 5.5), (2.0, 2.0)])
 def test_what_comes_in_about_its_own_size_comes_in_just_that(side: float, told: float):
     said = maps(9, 12, standing=SQUARE, coming=(6.0, 4.5, side), outline=SQUARE)
-    (rearranged,) = shown(saying(new_layers(), said), torch.randn(1, CHANNELS, 9, 12)).rearrangements()
+    layers = saying(new_layers(), said)
+    output = shown(layers, torch.randn(1, CHANNELS, 9, 12))
+    (rearranged,) = layers.rearrangements(output, torch.randn(1, 3, 72, 96))
     ((_, (left, _, right, _)),) = rearranged.copies
     assert 12 * (right - left) == pytest.approx(told, rel=0.03)

@@ -24,6 +24,7 @@ from mgie.errors import CheckpointError, ConfigError, MGIEError
 from mgie.models.autoencoder import UnshuffleAutoencoder
 from mgie.models.backbone import LatentBackbone, joined
 from mgie.models.mgie import MGIE
+from mgie.models.outlines import Outlines
 from mgie.models.unet import ChangeUNet2DConditionModel
 from mgie.pipeline import MGIEPipeline
 from mgie.training.loop import step_generator, train
@@ -483,9 +484,25 @@ def test_a_new_unet_gets_its_backbone(smoke: Smoke, tmp_path: Path):
 
 def test_outlines_are_learned(smoke: Smoke, on_objects: dict[str, Any], tmp_path: Path):
     changes = on_objects | {"max_steps": 50, "save_every": 50, "ema_decay": 0, "learning_rate": 1e-3}
-    train(smoke(batch_size=4, **changes))
+    trained = train(smoke(batch_size=4, **changes))
     learned, guessed = (losses(tmp_path / "run", name)[-20:] for name in ("loss", "places_loss"))
     assert sum(learned) < 0.9 * sum(guessed)
+
+    def unet(**changes: Any) -> Any:
+        stage: Any = build_stage(smoke(**changes))
+        return stage.pipeline.unet
+
+    own, outlines = unet(**{"model.outlines": str(trained / "outlines")}), Outlines.from_pretrained
+    inputs = torch.rand(1, 3, 16, 16), torch.rand(1, 1, 2, 2)
+    told = outlines(trained / "outlines")(*inputs)
+    torch.testing.assert_close(own.layers.outlines(*inputs), told)
+    assert not any(p.requires_grad for p in own.layers.outlines.parameters())
+    own.save_pretrained(tmp_path / "unet")
+    again = unet(**{"model.unet": str(tmp_path / "unet")})
+    torch.testing.assert_close(again.layers.outlines(*inputs), told)
+    other = {"model.scheduler.prediction_type": "epsilon", "model.outlines": str(trained / "outlines")}
+    with pytest.raises(ConfigError, match=r"model\.outlines is for a UNet that says where"):
+        unet(**other)
 
 
 def test_what_outlines_are_learned_from(smoke: Smoke, on_objects: dict[str, Any]):

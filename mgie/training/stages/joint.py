@@ -22,6 +22,7 @@ from mgie.models.edit_head import EditHead
 from mgie.models.loading import load_model
 from mgie.models.mgie import MGIE
 from mgie.models.mllm import visual_token_ids
+from mgie.models.outlines import Outlines
 from mgie.models.unet import ChangeUNet2DConditionModel, FindingUNet2DConditionModel, widen_conv_in
 from mgie.pipeline import MGIEPipeline
 from mgie.training.stages.base import HELD_INDEX, Stage, grid
@@ -166,6 +167,13 @@ def build_pipeline(config: TrainConfig) -> MGIEPipeline:
                 "sizes of a new model.unet"
             )
         unet.backbone = _backbone(Path(model.backbone), channels)
+    if model.outlines is not None:
+        if not isinstance(unet, ChangeUNet2DConditionModel):
+            raise ConfigError(
+                "model.outlines is for a UNet that says where it changes a picture, got "
+                f"{type(unet).__name__}; leave it out"
+            )
+        unet.layers.outlines = load_model(Path(model.outlines), Outlines).requires_grad_(False)
     return MGIEPipeline(
         mllm=mllm,
         processor=processor,
