@@ -52,7 +52,10 @@ def test_defaults_are_filled_in(tmp_path: Path):
         ({"data": {"photograph": "x"}}, "did you mean data.photographs?"),
         ({"zzz": 1}, "known keys: stage, output_dir"),
         ({"model": {"conditioning": "clip"}}, "expected 'mgie' or 'lgie' or 'ip2p' or None"),
-        ({"stage": "jiont"}, "expected 'autoencoder' or 'backbone' or 'outlines' or 'vision'"),
+        (
+            {"stage": "jiont"},
+            "expected 'autoencoder' or 'backbone' or 'outlines' or 'vision' or 'language' or 'joint'",
+        ),
         ({"max_steps": "many"}, "max_steps is 'many'; expected int"),
         ({"max_steps": 2.5}, "max_steps is 2.5; expected int"),
         ({"max_steps": True}, "max_steps is True; expected int"),

@@ -212,6 +212,7 @@ def test_what_goes_and_what_comes_again_is_told():
         torch.randn(2, FEATURES, 9, 12), torch.randn(2, KNOWN, 9, 12), source, torch.randn(2, TEXT)
     )
     moved, new = layers.rearrangements(output, torch.randn(2, 3, 72, 96))
+    assert len(layers.rearrangements(output, torch.randn(1, 3, 72, 96))) == 1  # of guidance, the first
     ((where, to),) = moved.copies
     assert to == pytest.approx((1 / 12, 5 / 9, 3 / 12, 7 / 9), abs=0.01)
     assert where == pytest.approx((3.75 / 12, 2.5 / 9, 7.25 / 12, 6 / 9), abs=0.01)
