@@ -28,6 +28,24 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(functional.silu(self.conv1(functional.silu(x))))
 
 
+def down_and_up(x: Tensor, down: nn.ModuleList, up: nn.ModuleList) -> Tensor:
+    """Returns (B, c, h, w) after an hourglass: each level up reads what went into its level down as well.
+
+    Args:
+        x: (B, c, h, w).
+        down: levels that halve the size.
+        up: as many; each takes what is below, enlarged, before what it reads as well.
+    """
+    finer = []
+    for level in down:
+        finer.append(x)
+        x = level(x)
+    for level in up:
+        skip = finer.pop()
+        x = level(torch.cat([functional.interpolate(x, skip.shape[2:]), skip], dim=1))
+    return x
+
+
 class UnshuffleAutoencoder(ModelMixin, ConfigMixin):
     """Autoencoder with 8x downsampling; latents are (B, latent_channels, H / 8, W / 8).
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mgie.images import Box, Rearrangement
-from mgie.models.autoencoder import ResidualBlock
+from mgie.models.autoencoder import ResidualBlock, down_and_up
 from mgie.models.outlines import Outlines
 
 MAX_ARRIVALS = 2
@@ -341,14 +341,7 @@ class _Filling(nn.Module):
         """Returns the source (B, c, h, w), and what is behind where something goes (B, 1, h, w)."""
         hole = grown((gone > _GOES).to(source))
         around = spread(source, 1 - hole)
-        x = self.begin(torch.cat([around, hole], dim=1))
-        finer = []
-        for level in self.down:
-            finer.append(x)
-            x = level(x)
-        for level in self.up:
-            skip = finer.pop()
-            x = level(torch.cat([functional.interpolate(x, skip.shape[2:]), skip], dim=1))
+        x = down_and_up(self.begin(torch.cat([around, hole], dim=1)), self.down, self.up)
         return around + hole * self.end(x)
 
 

@@ -6,9 +6,9 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mgie.models.autoencoder import ResidualBlock
+from mgie.models.autoencoder import ResidualBlock, UnshuffleAutoencoder, down_and_up
 
-PLACE = 8
+PLACE = UnshuffleAutoencoder.downsampling_factor
 """Pixels on a side of a place."""
 _PIXELS = 4
 """Pixels on a side that are looked at together."""
@@ -56,14 +56,7 @@ class Outlines(ModelMixin, ConfigMixin):
         logits = covered.clamp(_SURE, 1 - _SURE).logit()
         map_ = 2 * _enlarged(covered, quarter) - 1
         x = self.begin(torch.cat([functional.pixel_unshuffle(pictures, _PIXELS), map_], dim=1))
-        finer = []
-        for level in self.down:
-            finer.append(x)
-            x = level(x)
-        for level in self.up:
-            skip = finer.pop()
-            x = level(torch.cat([functional.interpolate(x, skip.shape[2:]), skip], dim=1))
-        added = functional.pixel_shuffle(self.end(x), _PIXELS)
+        added = functional.pixel_shuffle(self.end(down_and_up(x, self.down, self.up)), _PIXELS)
         return _enlarged(logits, (height, width)) + added
 
 
