@@ -100,6 +100,18 @@ class Crop:
         return self.at_own_size(image).resize(self.size, Image.Resampling.LANCZOS)
 
 
+def photographs_of(folder: str, split: str) -> list[Photograph]:
+    """Returns the photographs of a split in a folder.
+
+    Raises:
+        DataError: if there are none, or the folder cannot be read.
+    """
+    photographs = [p for p in read_photographs(folder) if p.split == split]
+    if not photographs:
+        raise DataError(f"{folder} has no photographs of split {split!r}; set data.split")
+    return photographs
+
+
 class PhotographDataset(Dataset[Sample]):
     """Endless made edits of photographs, and descriptions of them where the configuration asks for it."""
 
@@ -111,11 +123,7 @@ class PhotographDataset(Dataset[Sample]):
         """
         assert config.photographs is not None
         self.config, self.seed = config, seed
-        self.photographs = [p for p in read_photographs(config.photographs) if p.split == config.split]
-        if not self.photographs:
-            raise DataError(
-                f"{config.photographs} has no photographs of split {config.split!r}; set data.split"
-            )
+        self.photographs = photographs_of(config.photographs, config.split)
         self.edits = EditSampler(
             self.photographs,
             families=config.families,

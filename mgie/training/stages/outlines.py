@@ -17,13 +17,13 @@ from torch.utils.data import Dataset
 
 from mgie.config import DataConfig, TrainConfig
 from mgie.data.collate import to_tensor
-from mgie.data.dataset import Crop, Key, relighting
-from mgie.data.photographs import Photograph, read_photographs
+from mgie.data.dataset import Crop, Key, photographs_of, relighting
+from mgie.data.photographs import Photograph
 from mgie.data.synth import Mask, Objects, Pixels, Scene, open_scene
 from mgie.data.synth.layout import crowd, render
 from mgie.data.synth.wording import pick
 from mgie.diffusion import location_loss
-from mgie.errors import ConfigError, DataError
+from mgie.errors import ConfigError
 from mgie.models.outlines import PLACE, Outlines
 from mgie.training.stages.base import HELD_INDEX, Stage, grid, to_images
 
@@ -66,7 +66,8 @@ class PartDataset(Dataset[list[Part]]):
     """Parts of photographs around things; a row is a pure function of (seed, index, size).
 
     Raises:
-        ConfigError: if there are no photographs or objects to learn from.
+        ConfigError: if there are no photographs or objects to learn from, or sizes are less than a part's.
+        DataError: if they cannot be read, or no photograph is of the split.
     """
 
     def __init__(self, config: DataConfig, seed: int) -> None:
@@ -77,11 +78,7 @@ class PartDataset(Dataset[list[Part]]):
         if any(side < _SIDE for size in config.sizes for side in size):
             raise ConfigError(f"data.sizes is {config.sizes}; expected {_SIDE} or more for stage outlines")
         self.config, self.seed = config, seed
-        self.photographs = [p for p in read_photographs(config.photographs) if p.split == config.split]
-        if not self.photographs:
-            raise DataError(
-                f"{config.photographs} has no photographs of split {config.split!r}; set data.split"
-            )
+        self.photographs = photographs_of(config.photographs, config.split)
         self.with_regions = [p for p in self.photographs if p.regions]
         self.objects = Objects.read(config.objects)
 
