@@ -62,10 +62,11 @@ def train(config: TrainConfig, report: Report | None = None) -> Path:
     )
     module, optimizer = accelerator.prepare(stage.module, optimizer)
     if ema is not None:
-        ema.to(accelerator.device)
         accelerator.register_for_checkpointing(ema)
     accelerator.register_for_checkpointing(schedule)
     start = _resume(accelerator, run)
+    if ema is not None:
+        ema.to(accelerator.device)  # a checkpoint's average comes back on the CPU
     if accelerator.is_main_process:
         _write(run / "config.yaml", dump_config(config))
 
