@@ -25,7 +25,8 @@ IGNORED = -100
 
 def to_tensor(pictures: Sequence[Pixels]) -> Tensor:
     """Returns (B, 3, H, W) float32 in [-1, 1] from pictures (H, W, 3) in [0, 1] of one size."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous() * 2 - 1
+    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return torch.mul(pixels, 2, out=pixels.new_empty(pixels.shape)).sub_(1)
 
 
 def collate_pictures(samples: Sequence[Sample]) -> dict[str, Tensor]:

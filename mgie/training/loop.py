@@ -156,6 +156,7 @@ def _batches(stage: Stage, config: TrainConfig, accelerator: Accelerator, start:
         batch_sampler=sampler(batches=range(start * count, config.max_steps * count)),
         collate_fn=collate,
         num_workers=config.data.num_workers,
+        pin_memory=accelerator.device.type == "cuda",
     )
     return iter(loader)
 
@@ -167,7 +168,9 @@ def _forward_backward(
     count = config.gradient_accumulation_steps
     sums: dict[str, float] = {}
     for micro in range(count):
-        batch = {name: tensor.to(accelerator.device) for name, tensor in next(batches).items()}
+        batch = {
+            name: tensor.to(accelerator.device, non_blocking=True) for name, tensor in next(batches).items()
+        }
         generator = step_generator(config.seed, step * count + micro, accelerator.process_index)
         waiting = contextlib.nullcontext() if micro == count - 1 else accelerator.no_sync(module)
         with waiting, accelerator.autocast():
