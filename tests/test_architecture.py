@@ -28,6 +28,7 @@ FLOORS = {
     "mgie.sampling": 2,
     "mgie.data": 2,
     "mgie.data.collate": 3,  # it tokenizes dialogues, so it stands on `models.mllm`
+    "mgie.models.sight": 2.7,  # it asks `diffusion` which patches an edit is about
     "mgie.models.mgie": 3,
     "mgie.pipeline": 4,
     "mgie.session": 4.5,  # turns of the pipeline

@@ -23,8 +23,9 @@ from mgie.diffusion import (
 from mgie.models.edit_head import EditHead
 from mgie.models.layers import MAX_ARRIVALS
 from mgie.models.mllm import (
-    answer_states_and_loss,
+    Reading,
     question_states,
+    read_answers,
     visual_token_embeds,
     visual_token_positions,
     visual_token_states,
@@ -35,15 +36,12 @@ from mgie.models.unet import ChangeUNet2DConditionModel
 
 def imagine(
     mllm: LlavaForConditionalGeneration, batch: dict[str, Tensor], visual_token_ids: list[int]
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Returns the language model's loss (a scalar) and the states of the visual tokens (B, N, D).
-
-    And the picture's patches (B, P, D) as it is given them.
-    """
-    hidden_states, loss, patches = answer_states_and_loss(mllm, batch)
+) -> tuple[Reading, Tensor]:
+    """Returns what the language model makes of a batch, and the states of the visual tokens (B, N, D)."""
+    reading = read_answers(mllm, batch)
     num = len(visual_token_ids)
     positions = visual_token_positions(batch["labels"], visual_token_ids[0], num)
-    return loss, visual_token_states(hidden_states, positions, num), patches
+    return reading, visual_token_states(reading.states, positions, num)
 
 
 class HeldCondition(nn.Module):
@@ -79,7 +77,7 @@ class HeldCondition(nn.Module):
             visual_token_ids: ids of `[IMG0]..[IMGN-1]`.
         """
         with torch.no_grad():
-            _, states, _ = imagine(self.mllm, batch, visual_token_ids)
+            _, states = imagine(self.mllm, batch, visual_token_ids)
             embeds = visual_token_embeds(self.mllm, visual_token_ids)
             null = self.edit_head(torch.zeros_like(embeds), embeds).float()
             condition = self.edit_head(states, embeds).float()
@@ -168,9 +166,10 @@ class MGIE(nn.Module):
         elif encoded:
             prompt_embeds = self.edit_head(batch["visual_token_states"], embeds)
         else:
-            lm_loss, states, patches = imagine(self.mllm, batch, self.visual_token_ids)
+            reading, states = imagine(self.mllm, batch, self.visual_token_ids)
+            lm_loss = reading.loss
             if self.sight_weight:
-                sight_loss = seen(self.sight, self.mllm, patches, batch)
+                sight_loss = seen(self.sight, self.mllm, reading, batch)
             prompt_embeds = self.edit_head(states, embeds)
         null_embeds = self.edit_head(torch.zeros_like(embeds), embeds)
         if self.hold_weight:
@@ -250,7 +249,7 @@ class MGIE(nn.Module):
         are, and of `mgie.diffusion.changed_places` (B, 1, h, w): `changed`, `gone` from the source to what
         is behind, `come` from there to the target.
         """
-        _, states, _ = imagine(self.mllm, batch, self.visual_token_ids)
+        _, states = imagine(self.mllm, batch, self.visual_token_ids)
         return {"visual_token_states": states, **self._encode_pictures(batch)}
 
     def _encode_pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -4,7 +4,9 @@ Nothing of LLaVA is overridden: this file builds it, asks it, and knows where in
 tokens stand.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -157,23 +159,36 @@ def visual_token_states(hidden_states: Tensor, positions: Tensor, num: int = NUM
     return hidden_states.gather(1, steps[..., None].expand(-1, -1, hidden_states.shape[-1]))
 
 
-def answer_states_and_loss(
-    mllm: LlavaForConditionalGeneration, batch: Mapping[str, Tensor]
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Returns the last hidden states (B, L, D), and the mean cross-entropy of the answers' tokens, a scalar.
+@dataclass
+class Reading:
+    """What a language model makes of B dialogues with their answers."""
 
-    Third comes what the projector makes of the picture's patches, (B, P, D); None without a picture. The loss
-    equals that of LLaVA itself, which computes the logits of picture and question too.
+    states: Tensor
+    """(B, L, D) of the last layer, after its norm."""
+    loss: Tensor
+    """Mean cross-entropy of the answers' tokens, a scalar."""
+    midway: Tensor
+    """(B, L, D) after two thirds of the layers: what the rest of them can still look at."""
+    patches: Tensor | None
+    """(B, P, D), what the projector makes of the picture's patches; None without a picture."""
+
+
+def read_answers(mllm: LlavaForConditionalGeneration, batch: Mapping[str, Tensor]) -> Reading:
+    """Returns what the language model makes of questions and answers.
+
+    The loss equals that of LLaVA itself, which computes the logits of picture and question too.
 
     Args:
         mllm: LLaVA.
         batch: `input_ids`, `attention_mask` and `labels` (B, L), -100 at all that is no answer; and
             `pixel_values` (B, 3, S, S) unless the dialogues are about no picture.
     """
-    patches = list[Tensor]()
-    # The name by which LLaVA's output has them means something else from one version to the next.
-    hook = mllm.model.multi_modal_projector.register_forward_hook(lambda *call: patches.append(call[-1]))
-    with hook:
+    layers = mllm.model.language_model.layers
+    # The names by which LLaVA's output has them mean something else from one version to the next.
+    with (
+        _outputs(mllm.model.multi_modal_projector) as patches,
+        _outputs(layers[2 * len(layers) // 3 - 1]) as midway,
+    ):
         output: Any = mllm.model(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
@@ -184,7 +199,19 @@ def answer_states_and_loss(
     answered = labels != -100
     logits = mllm.lm_head(states[:, :-1][answered])
     loss = nn.functional.cross_entropy(logits.float(), labels[answered])
-    return states, loss, patches[0] if patches else None
+    return Reading(states, loss, midway[0], patches[0] if patches else None)
+
+
+@contextlib.contextmanager
+def _outputs(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Gives a list of what a module returns meanwhile."""
+    found = list[Tensor]()
+
+    def keep(module: nn.Module, args: Any, output: Any) -> None:
+        found.append(output[0] if isinstance(output, tuple) else output)
+
+    with module.register_forward_hook(keep):
+        yield found
 
 
 def question_states(

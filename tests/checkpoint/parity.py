@@ -267,7 +267,7 @@ def compare_training(recorded: Recorded, module: MGIE, run: str) -> Differences:
         )
     if "hid_picked" in values:
         with torch.no_grad():
-            _, states, _ = imagine(module.mllm, batch, module.visual_token_ids)
+            _, states = imagine(module.mllm, batch, module.visual_token_ids)
             embeds = visual_token_embeds(module.mllm, module.visual_token_ids)
             found["visual token states"] = relative(states, values["hid_picked"])
             found["edit head"] = relative(module.edit_head(states, embeds), values["edit_out"])

@@ -1,6 +1,7 @@
 """MGIE as it is trained: what reaches what."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,18 +76,21 @@ def test_losses_and_their_weight(build: Build, batch: dict[str, Tensor]):
 
 def test_language_loss_is_the_cross_entropy_of_the_answers(build: Build, batch: dict[str, Tensor]):
     module = build()
-    loss, _, _ = imagine(module.mllm, batch, module.visual_token_ids)
+    reading, _ = imagine(module.mllm, batch, module.visual_token_ids)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
     logits = module.mllm(**inputs).logits[:, :-1].flatten(0, 1)
     expected = torch.nn.functional.cross_entropy(logits, batch["labels"][:, 1:].flatten())
-    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(reading.loss, expected)
 
 
 def test_states_are_of_the_last_layer_before_each_visual_token(build: Build, batch: dict[str, Tensor]):
     module = build()
-    _, states, _ = imagine(module.mllm, batch, module.visual_token_ids)
+    reading, states = imagine(module.mllm, batch, module.visual_token_ids)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
-    hidden = module.mllm(**inputs, output_hidden_states=True).hidden_states[-1]
+    hidden_states = module.mllm(**inputs, output_hidden_states=True).hidden_states
+    hidden = hidden_states[-1]
+    num_layers = len(hidden_states) - 1
+    torch.testing.assert_close(reading.midway, hidden_states[2 * num_layers // 3])
     for row, ids in enumerate(batch["input_ids"].tolist()):
         first = ids.index(module.visual_token_ids[0])
         torch.testing.assert_close(states[row], hidden[row, first - 1 : first + 7])
@@ -97,8 +101,9 @@ def test_denoising_alone_teaches_the_edit_head_and_the_language_model(
     build: Build, batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ):
     module = build(condition_dropout=0.0)
-    lm_loss, *states = imagine(module.mllm, batch, module.visual_token_ids)
-    monkeypatch.setattr("mgie.models.mgie.imagine", lambda *_: (lm_loss.detach(), *states))
+    reading, states = imagine(module.mllm, batch, module.visual_token_ids)
+    told = replace(reading, loss=reading.loss.detach())
+    monkeypatch.setattr("mgie.models.mgie.imagine", lambda *_: (told, states))
     module(batch, Generator().manual_seed(0))["loss"].backward()
     layers = module.mllm.model.language_model.layers
     for name, parameter in (

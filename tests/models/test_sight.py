@@ -5,7 +5,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from mgie.models.sight import Sight
+from mgie.models.sight import Sight, edited_patches
 
 SIDE, WIDTH = 4, 16
 
@@ -52,3 +52,39 @@ def test_pictures_of_which_nothing_is_known(rows: dict[str, Tensor]):
     rows["things"].zero_()
     loss = Sight(WIDTH)(**rows)
     assert loss.isfinite() and loss > 0
+
+
+def test_aiming_is_learned_from_what_an_edit_is_about():
+    generator = Generator().manual_seed(0)
+    asked, shown = (torch.randn(3, *size, WIDTH, generator=generator) for size in ((), (SIDE**2,)))
+    edited = torch.zeros(3, SIDE**2)
+    edited[0, 5], edited[1, 2:4] = 1, torch.tensor([0.9, 0.3])  # nothing in the third row
+    sight = Sight(WIDTH)
+    asked.requires_grad_(), shown.requires_grad_()
+    optimizer = torch.optim.Adam([asked, shown, *sight.parameters()], lr=0.05)
+    first = sight.aim(asked, shown, edited)
+    for _ in range(100):
+        optimizer.zero_grad()
+        sight.aim(asked, shown, edited).backward()
+        assert asked.grad is not None and not asked.grad[2].any()
+        optimizer.step()
+    assert first > 1 and sight.aim(asked, shown, edited) < 0.02
+    assert sight.aim(asked, shown, 0 * edited) == 0
+
+
+def test_what_an_edit_is_about():
+    """A corner that goes, a square that comes again, one that changes, and all of a picture."""
+    pictures = torch.zeros(4, 3, 64, 64)
+    behind, target = pictures.clone(), pictures.clone()
+    arrivals = torch.zeros(4, 2, 2, 4)
+    behind[0, :, :32, :32] = 0.5
+    target[:2, :, 32:, 32:] = target[2, :, :16, :32] = 0.5
+    arrivals[0, 0] = torch.tensor([[0.0, 0.0, 1.0, 1.0], [-1.0, 0.0, 0.0, 1.0]])
+    arrivals[1, 0] = torch.tensor([[-1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0]])
+    target[3] = 0.5
+    batch = {"source": pictures, "target": target, "behind": behind, "arrivals": arrivals}
+    goes, stands, changes, everything = edited_patches(batch, 4).view(4, 4, 4)
+    wanted = torch.zeros(3, 4, 4)
+    wanted[0, :2, :2] = wanted[1, 2:, :2] = wanted[2, :1, :2] = 1
+    torch.testing.assert_close(torch.stack([goes, stands, changes]).round(), wanted)
+    assert not everything.any()

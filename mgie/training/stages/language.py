@@ -11,7 +11,7 @@ from mgie.data.collate import EditCollator
 from mgie.data.dataset import PhotographDataset, RecordDataset, open_dataset
 from mgie.errors import ConfigError
 from mgie.models.loading import load_model, load_processor
-from mgie.models.mllm import answer_states_and_loss, build_mllm, build_processor, train_tokenizer
+from mgie.models.mllm import build_mllm, build_processor, read_answers, train_tokenizer
 from mgie.models.sight import Sight, seen
 from mgie.training.stages.base import HELD_INDEX, Stage, grid
 
@@ -30,9 +30,10 @@ class LanguageModelling(nn.Module):
 
     def forward(self, batch: dict[str, Tensor], generator: Generator) -> dict[str, Tensor]:
         """Returns `loss`, the cross-entropy of the answers, and of what is where if that has a weight."""
-        _, loss, patches = answer_states_and_loss(self.mllm, batch)
+        reading = read_answers(self.mllm, batch)
+        loss = reading.loss
         if self.sight_weight:
-            loss = loss + self.sight_weight * seen(self.sight, self.mllm, patches, batch)
+            loss = loss + self.sight_weight * seen(self.sight, self.mllm, reading, batch)
         return {"loss": loss}
 
 
