@@ -76,6 +76,9 @@ class DataConfig:
     misplaced_rate: float = 0.0
     """Share of the edits whose expressive instruction says at random what the picture shows, such as where a
     thing is, so that the UNet looks for itself; for a language model that is not trained with it."""
+    exchanged_rate: float = 0.0
+    """Share of the edits that are asked for by another's instruction: the condition is to be what it is with
+    their own, so that only the expressive instruction counts, and no words are learned (stage `joint`)."""
     split: str = "train"
     """Which rows are used."""
     sizes: list[list[int]] = field(default_factory=lambda: [[128, 128]])

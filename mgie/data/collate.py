@@ -14,6 +14,7 @@ from mgie.data.dataset import Sample
 from mgie.data.synth import Box, Pixels
 from mgie.models.layers import MAX_ARRIVALS
 from mgie.models.mllm import tokenize_dialogues
+from mgie.prompts import visual_tokens
 
 MAX_THINGS, MAX_NAME = 8, 10
 """Most things of a picture that are looked for, and most tokens of a name."""
@@ -66,13 +67,27 @@ class EditCollator:
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """Returns `input_ids`, `attention_mask`, `labels`, `pixel_values`, and what `collate_pictures` does.
 
-        Only the answer is learned. Rows are padded on the right. Where the language model sees no picture,
-        `pixel_values` are left out.
+        Only the answer is learned, and of rows that are asked another edit's question only its visual tokens:
+        then `own_input_ids` and so on are as with their own. Rows are padded on the right. Where the language
+        model sees no picture, `pixel_values` are left out.
         """
+        own = self._dialogues(samples, [sample.question for sample in samples])
+        if any(sample.instead for sample in samples):
+            asked = self._dialogues(samples, [sample.instead or sample.question for sample in samples])
+            first = self.processor.tokenizer.convert_tokens_to_ids(visual_tokens(1)[0])
+            exchanged = torch.tensor([sample.instead is not None for sample in samples])
+            words = (asked["labels"] == first).cumsum(1) == 0
+            asked["labels"][words & exchanged[:, None]] = IGNORED
+            own.pop("pixel_values", None)
+            own = asked | {f"own_{name}": tensor for name, tensor in own.items()}
+        things = self._things(samples) if self.with_things else {}
+        return own | things | collate_pictures(samples)
+
+    def _dialogues(self, samples: Sequence[Sample], questions: Sequence[str]) -> dict[str, Tensor]:
         rows, prompt_lengths, pixel_values = tokenize_dialogues(
             self.processor,
             [sample.picture for sample in samples] if self.conditioning == "mgie" else None,
-            [sample.question for sample in samples],
+            questions,
             [sample.answer for sample in samples] if self.conditioning != "ip2p" else None,
         )
         input_ids = torch.full((len(rows), max(map(len, rows))), self.processor.tokenizer.pad_token_id)
@@ -82,14 +97,8 @@ class EditCollator:
             input_ids[i, : len(row)] = torch.tensor(row)
             attention_mask[i, : len(row)] = 1
             labels[i, prompt_length : len(row)] = torch.tensor(row[prompt_length:])
-        return {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "labels": labels,
-            **({} if pixel_values is None else {"pixel_values": pixel_values}),
-            **(self._things(samples) if self.with_things else {}),
-            **collate_pictures(samples),
-        }
+        dialogues = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+        return dialogues if pixel_values is None else dialogues | {"pixel_values": pixel_values}
 
     def _things(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """Returns `things` (B, P), `pasted` (B, T) and `names` (B, T, N), see `mgie.models.sight.Sight`."""

@@ -61,6 +61,8 @@ class Sample:
     """The same after the edit."""
     question: str
     answer: str
+    instead: str | None = None
+    """The question about another edit, which is asked in the place of its own."""
     things: tuple[tuple[str, Box | Mask], ...] = ()
     """Names of what is to be seen, and where: regions of the photograph, then what an edit put on it."""
     behind: Pixels | None = None
@@ -143,7 +145,7 @@ class PhotographDataset(Dataset[Sample]):
         """Returns the row that belongs to the index, at the size."""
         index, size = key
         rng = np.random.default_rng([self.seed, index])
-        describes = rng.random() < self.config.describe_rate
+        describes, instead = rng.random() < self.config.describe_rate, None
         crops: list[Image.Image] = []
 
         def opened(photograph: Photograph) -> Scene:
@@ -167,6 +169,9 @@ class PhotographDataset(Dataset[Sample]):
             _, scene, edit = self.edits.draw(rng, opened)
             made = edit.make(scene)
             words = question(edit.instruction), answer(edit.expressive)
+            if self.config.exchanged_rate and rng.random() < self.config.exchanged_rate:
+                other = self.edits.another(scene, rng)
+                instead = other and question(other.instruction)
         # The vision tower's processor gets the crop at its own size, as it gets a user's photo.
         regions = tuple((n, m) for n, m in scene.regions.items() if m.mean() >= _LEAST_REGION)
         things = regions + made.things
@@ -176,6 +181,7 @@ class PhotographDataset(Dataset[Sample]):
             made.source,
             made.target,
             *words,
+            instead=instead,
             things=things,
             behind=made.behind,
             arrivals=made.arrivals,

@@ -71,13 +71,14 @@ class HeldCondition(nn.Module):
 
         Args:
             batch: as `mgie.data.collate.EditCollator` makes it; rows whose answer has no visual tokens do not
-                count.
+                count, and of those asked another edit's question, the condition for their own is held.
             prompt_embeds: (B, Q, C), the condition of the parts that are trained.
             null_embeds: (1, Q, C), their null condition.
             visual_token_ids: ids of `[IMG0]..[IMGN-1]`.
         """
+        own = {name: batch.get(f"own_{name}", tensor) for name, tensor in batch.items()}
         with torch.no_grad():
-            _, states = imagine(self.mllm, batch, visual_token_ids)
+            _, states = imagine(self.mllm, own, visual_token_ids)
             embeds = visual_token_embeds(self.mllm, visual_token_ids)
             null = self.edit_head(torch.zeros_like(embeds), embeds).float()
             condition = self.edit_head(states, embeds).float()

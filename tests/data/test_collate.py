@@ -1,6 +1,7 @@
 """Batches as transformers and diffusers want them."""
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,20 @@ def test_a_row_is_the_text_as_one(processor: LlavaProcessor):
     whole = build(images=[row.picture], text=[text], add_special_tokens=False)
     assert batch["input_ids"][0].tolist() == whole["input_ids"][0]
     np.testing.assert_array_equal(batch["pixel_values"][0].numpy(), whole["pixel_values"][0])
+
+
+def test_of_rows_that_are_asked_anothers_question_no_words_are_learned(processor: LlavaProcessor):
+    plain = [sample("make it red", "It would be red."), sample("add a hat", "A hat would be seen.")]
+    other = replace(plain[0], instead=question("turn it upside down"))
+    batch, own = EditCollator(processor)([other, plain[1]]), EditCollator(processor)(plain)
+    assert "own_labels" not in own
+    for name in ("input_ids", "attention_mask", "labels"):
+        assert torch.equal(batch[f"own_{name}"], own[name])
+    text = processor.tokenizer.decode(batch["input_ids"][0])
+    assert "turn it upside down" in text and "It would be red." in text and "make it red" not in text
+    learned, whole = (processor.tokenizer.decode(row[row != IGNORED]) for row in batch["labels"])
+    assert learned.startswith("[IMG0]") and "[IMG7]" in learned
+    assert whole.lstrip().startswith("A hat would be seen.")
 
 
 def test_worker_processes_can_have_it(processor: LlavaProcessor):

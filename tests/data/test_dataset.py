@@ -73,6 +73,15 @@ def same(a: Sample, b: Sample) -> bool:
     )
 
 
+def test_some_edits_are_asked_for_by_another_question(photographs: Path):
+    config = DataConfig(photographs=str(photographs), exchanged_rate=0.5)
+    rows = [PhotographDataset(config, 0)[i, (32, 32)] for i in range(60)]
+    exchanged = [row for row in rows if row.instead is not None]
+    assert 15 < len(exchanged) < 45
+    assert all(row.instead.startswith("what will this image be like if") for row in exchanged if row.instead)
+    assert sum(row.instead != row.question for row in exchanged) > 0.9 * len(exchanged)
+
+
 @pytest.mark.parametrize("describe_rate", [0.0, 0.5])
 def test_a_row_is_a_pure_function_of_its_index(photographs: Path, describe_rate: float):
     config = DataConfig(photographs=str(photographs), describe_rate=describe_rate)

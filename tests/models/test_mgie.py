@@ -244,6 +244,18 @@ def test_a_condition_is_held_where_the_answers_have_visual_tokens(build: Build, 
     assert 0 < both < alone
 
 
+def test_what_is_held_is_the_condition_for_ones_own_question(build: Build, batch: dict[str, Tensor]):
+    module = build(hold_weight=1.0, diffusion_weight=0.0)
+    told = {f"own_{name}": batch[name] for name in ("input_ids", "attention_mask", "labels")}
+    another = batch["input_ids"].clone()
+    asked = (batch["labels"] == -100) & (another > 20)
+    another[asked] = another[asked].flip(0)
+    randomness = Generator().manual_seed(0)
+    assert module(batch | told, randomness)["hold_loss"] < 1e-9
+    assert module(batch | {"input_ids": another}, randomness)["hold_loss"] < 1e-9
+    assert module(batch | told | {"input_ids": another}, randomness)["hold_loss"] > 1e-4
+
+
 def test_without_a_denoising_loss_nothing_is_painted(build: Build, batch: dict[str, Tensor]):
     module = build(diffusion_weight=0.0)
     module.unet = module.vae = torch.nn.Identity()  # which would fail

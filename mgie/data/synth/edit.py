@@ -154,19 +154,23 @@ class EditSampler:
         for _ in range(_MAX_TRIES):
             photograph = pick(rng, self.taken[name])
             scene = open_scene(photograph)
-            edit = make_edit(
-                FAMILIES[name],
-                scene,
-                rng,
-                wording_split=self.wording_split,
-                requests=self.requests,
-                vague_rate=self.vague_rate,
-                invented_rate=self.invented_rate,
-                misplaced_rate=self.misplaced_rate,
-            )
+            edit = self.another(scene, rng, name)
             if edit is not None:
                 return photograph, scene, edit
         raise DataError(f"{name} found nothing to edit on {_MAX_TRIES} photographs tried; leave it out")
+
+    def another(self, scene: Scene, rng: np.random.Generator, family: str | None = None) -> MadeEdit | None:
+        """Returns an edit of a scene by a family, None draws it; None where there is nothing for it."""
+        return make_edit(
+            FAMILIES[family or pick(rng, self.names)],
+            scene,
+            rng,
+            wording_split=self.wording_split,
+            requests=self.requests,
+            vague_rate=self.vague_rate,
+            invented_rate=self.invented_rate,
+            misplaced_rate=self.misplaced_rate,
+        )
 
 
 def family_of(name: str) -> Family:
