@@ -38,6 +38,9 @@ _GREY = 0.299, 0.587, 0.114
 """Shares of red, green and blue in a grey value."""
 _MENDING = 96
 """Width of what mends what was sampled between places."""
+_DOUBT = 1.0
+"""Logit of how much of a place changes at which half of the change shows: what is changed beside a region is
+seen more than what is left of it. With 0.7 and 1.4 a tenth less was off in 110 edits; 4 and 5 more landed."""
 
 
 @dataclass
@@ -59,8 +62,8 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
 
     It predicts the target's latents (`prediction_type: sample`) as `source + gate * change`: where an outline
     crosses a place, its share of the change, as in compositing. One more channel of the last layer holds the
-    logits of the gate, which `mgie.diffusion.location_loss` teaches; the gate is their sigmoid, stretched
-    around one half and clipped so that it reaches 0 and 1 (Louizos et al., 2018, equation 11).
+    logits of the gate, which `mgie.diffusion.location_loss` teaches; the gate is their sigmoid, less some
+    doubt, stretched around one half and clipped so that it reaches 0 and 1 (Louizos et al., 2018, eq. 11).
 
     What is behind a thing that goes is guessed from what is around it: what the gate leaves alone, spread
     smoothly over the rest (pull and push; Gortler et al., 1996). Another channel says how far the change goes
@@ -191,7 +194,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
             painted = painted.float() + torch.einsum("bof,bfhw->bohw", coefficients.float(), known.float())
         painted, offsets = painted[:, :-2].to(source.dtype), painted[:, -2:]
         change, logits, to_surroundings, to_copy = painted.split([source.shape[1], 1, 1, 1], dim=1)
-        changed = gate(logits)
+        changed = gate(logits - _DOUBT)
         change = change + to_surroundings * (spread(source, 1 - grown(changed.detach())) - source)
         change = change + to_copy * (self.copied(source, offsets) - source)
         latents = layers.laid_over(source, source + changed * change)

@@ -107,7 +107,7 @@ def test_a_new_change_unet_keeps_the_source_whatever_it_is_told():
 def test_the_source_stays_exactly_where_nothing_is_to_change():
     both, context = torch.randn(2, 8, 8, 8), torch.randn(2, 3, 8)
     source = both[:, 4:]
-    for logit, least in ((-2.0, 0.0), (0.0, 0.1), (2.0, 0.1)):
+    for logit, least in ((-2.0, 0.0), (1.0, 0.1), (2.0, 0.1)):
         output = taught(small_unet(ChangeUNet2DConditionModel), logit)(both, 10, context)
         assert output.changed_logits.shape == (2, 1, 8, 8)
         torch.testing.assert_close(output.changed_logits, torch.full((2, 1, 8, 8), logit))
@@ -115,8 +115,8 @@ def test_the_source_stays_exactly_where_nothing_is_to_change():
         assert change == 0 if least == 0 else change > least
     unet = taught(small_unet(ChangeUNet2DConditionModel), 9.0)
     whole = unet(both, 10, context).sample - source
-    for share, gate in ((0.33, 0.0), (0.5, 0.5), (0.67, 1.0)):  # of each place
-        torch.nn.init.constant_(unet.conv_out.bias[4:5], torch.logit(torch.tensor(share)).item())
+    for share, gate in ((0.33, 0.0), (0.5, 0.5), (0.67, 1.0)):  # of each place, but for the doubt
+        torch.nn.init.constant_(unet.conv_out.bias[4:5], 1.0 + torch.logit(torch.tensor(share)).item())
         torch.testing.assert_close(unet(both, 10, context).sample - source, gate * whole)
 
 
