@@ -45,6 +45,8 @@ class ModelConfig:
     """Folder with the `backbone` of an earlier stage, for a new UNet that says where it changes a picture."""
     outlines: str | None = None
     """Folder with the `outlines` of an earlier stage, for any UNet that says where it changes a picture."""
+    inpainter: str | None = None
+    """Folder with the `inpainter` of an earlier stage, for any UNet that says where it changes a picture."""
     scheduler: dict[str, Any] | None = None
     """Arguments of diffusers' `DPMSolverMultistepScheduler`, the solver of a new pipeline."""
     conditioning: Literal[Conditioning, None] = None
@@ -112,9 +114,9 @@ class DataConfig:
 class TrainConfig:
     """One training run."""
 
-    stage: Literal["autoencoder", "backbone", "outlines", "vision", "language", "joint"]
-    """What is trained: autoencoder, the UNet's backbone or what says its outlines, vision tower, language
-    model with its projector, or all of MGIE."""
+    stage: Literal["autoencoder", "backbone", "outlines", "inpainting", "vision", "language", "joint"]
+    """What is trained: autoencoder, the UNet's backbone, what says outlines or what inpaints, vision tower,
+    language model with its projector, or all of MGIE."""
     output_dir: str
     """The run folder: configuration, log, checkpoints, pictures, and the pipeline."""
     model: ModelConfig

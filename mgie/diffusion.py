@@ -171,7 +171,7 @@ def denoising_loss(
         location = location_loss(output.changed_logits, changed)
         if layers is not None:
             location = location + _COPY_WEIGHT * copy_loss(output.offsets, layers.squares, changed)
-            location = location + layers_loss(output.layers, layers, image_latents, latents)
+            location = location + layers_loss(output.layers, layers, latents)
     wanted = {
         "epsilon": lambda: noise,
         "v_prediction": lambda: scheduler.get_velocity(latents, noise, timesteps),
@@ -239,20 +239,19 @@ def true_layers(arrivals: Tensor, gone: Tensor, come: Tensor, behind: Tensor) ->
     return TrueLayers(gone, come * comes, behind, squares)
 
 
-def layers_loss(output: LayersOutput, truth: TrueLayers, source: Tensor, target: Tensor) -> Tensor:
+def layers_loss(output: LayersOutput, truth: TrueLayers, target: Tensor) -> Tensor:
     """Returns how badly what goes and comes is found and painted, a scalar.
 
     It is the sum of how well the maps are known (`location_loss`), how far off the squares are, in shares of
-    their sides, and how far what is behind and what comes are from how they should look, in relation to
-    leaving it undone. Each part is judged as if the others were right.
+    their sides, and how far what comes is from how it should look, in relation to leaving it out. Each part
+    is judged as if the others were right.
 
     Args:
         output: of a UNet that was told the truth, see `mgie.models.layers.Layers.forward`.
         truth: what goes and comes.
-        source: latents (B, c, h, w).
-        target: the same after the edit.
+        target: latents (B, c, h, w) after the edit.
     """
-    height, width = source.shape[2:]
+    height, width = target.shape[2:]
     maps = torch.cat([truth.gone, cover(truth.squares, height, width)], dim=1)
     found = sum(
         location_loss(output.logits[:, i : i + 1], true[:, None]) for i, true in enumerate(maps.unbind(1))
@@ -260,26 +259,20 @@ def layers_loss(output: LayersOutput, truth: TrueLayers, source: Tensor, target:
     sides = truth.squares[..., 2:].clamp(min=1)
     is_there = truth.squares[..., 2] > 0
     off = ((output.squares - truth.squares).abs() / sides).sum(-1) * is_there
-    squares_loss = off.sum() / len(source)
+    squares_loss = off.sum() / len(target)
 
     # In mixed precision they are not alike, and a loss wants all bits.
-    source, target, behind = (latents.float() for latents in (source, target, truth.behind))
-    filled = torch.lerp(source, output.filled.float(), truth.gone)
+    target, behind = target.float(), truth.behind.float()
     laid, outline = behind, torch.full_like(truth.come, OUTSIDE)
     for k in range(output.contents.shape[1]):
         reach = truth.squares[:, 1 + k : 2 + k] * truth.squares.new_tensor([1, 1, 1 + 2 * MARGIN])
-        here = (cover(reach, height, width) > 0).to(source)
+        here = (cover(reach, height, width) > 0).to(target)
         laid = torch.lerp(laid, output.contents[:, k].float(), truth.come * here)
         outline = torch.where(here > 0, output.outlines[:, k].float(), outline)
     wanted = torch.lerp(behind, target, truth.come)
-    painted = _relative(filled, behind, source) + _relative(laid, wanted, behind)
+    error, change = ((a - wanted).square().mean((1, 2, 3)) for a in (laid, behind))
+    painted = (error / (change + _LEAST_CHANGE)).mean()
     return found + _SQUARES_WEIGHT * squares_loss + location_loss(outline, truth.come) + painted
-
-
-def _relative(painted: Tensor, wanted: Tensor, undone: Tensor) -> Tensor:
-    """Returns the mean of the rows' squared errors in relation to that of what is undone; 0 where none is."""
-    error, change = ((a - wanted).square().mean((1, 2, 3)) for a in (painted, undone))
-    return (error / (change + _LEAST_CHANGE)).mean()
 
 
 def _local_maximum(x: Tensor) -> Tensor:

@@ -54,7 +54,8 @@ def test_defaults_are_filled_in(tmp_path: Path):
         ({"model": {"conditioning": "clip"}}, "expected 'mgie' or 'lgie' or 'ip2p' or None"),
         (
             {"stage": "jiont"},
-            "expected 'autoencoder' or 'backbone' or 'outlines' or 'vision' or 'language' or 'joint'",
+            "expected 'autoencoder' or 'backbone' or 'outlines' or 'inpainting' or 'vision' or 'language' or "
+            "'joint'",
         ),
         ({"max_steps": "many"}, "max_steps is 'many'; expected int"),
         ({"max_steps": 2.5}, "max_steps is 2.5; expected int"),

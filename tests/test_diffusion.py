@@ -237,7 +237,6 @@ def known_by(truth: TrueLayers, target: torch.Tensor) -> LayersOutput:
     return LayersOutput(
         logits=torch.logit(shares, eps=1e-6),
         squares=truth.squares.clone(),
-        filled=truth.behind.clone(),
         contents=target[:, None].repeat(1, 2, 1, 1, 1),
         outlines=torch.logit(truth.come, eps=1e-6)[:, None].repeat(1, 2, 1, 1, 1),
     )
@@ -251,32 +250,31 @@ def test_true_layers_are_in_places():
 
 
 def test_who_knows_what_goes_and_comes_pays_nothing():
-    truth, source, target = moved()
-    assert layers_loss(known_by(truth, target), truth, source, target) < 1e-3
+    truth, _, target = moved()
+    assert layers_loss(known_by(truth, target), truth, target) < 1e-3
 
 
 @pytest.mark.parametrize(
     ("part", "off"),
-    [("logits", 20.0), ("squares", 0.5), ("filled", 0.5), ("contents", 0.5), ("outlines", 20.0)],
+    [("logits", 20.0), ("squares", 0.5), ("contents", 0.5), ("outlines", 20.0)],
 )
 def test_each_part_of_what_goes_and_comes_is_taught(part: str, off: float):
-    truth, source, target = moved()
+    truth, _, target = moved()
     output = known_by(truth, target)
-    least = layers_loss(output, truth, source, target)
+    least = layers_loss(output, truth, target)
     learned = getattr(output, part)
     learned += off * torch.randn(learned.shape, generator=Generator().manual_seed(0))
     learned.requires_grad_()
-    loss = layers_loss(output, truth, source, target)
+    loss = layers_loss(output, truth, target)
     (gradient,) = torch.autograd.grad(loss, learned)
     assert loss > least + 1e-3 and gradient[0].any()
     assert part == "logits" or not gradient[1].any()  # a row where nothing goes or comes
 
 
 def test_what_is_painted_counts_where_it_is_seen():
-    truth, source, target = moved()
+    truth, _, target = moved()
     output = known_by(truth, target)
-    least = layers_loss(output, truth, source, target)
-    for painted, seen in ((output.filled, truth.gone), (output.contents[:, 0], truth.come)):
-        painted += 9 * (1 - seen)
+    least = layers_loss(output, truth, target)
+    output.contents[:, 0] += 9 * (1 - truth.come)
     output.contents[:, 1] += 9
-    assert layers_loss(output, truth, source, target) == least
+    assert layers_loss(output, truth, target) == least

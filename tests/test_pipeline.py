@@ -229,7 +229,8 @@ def test_what_an_edit_shows_again_comes_from_the_picture(pipeline, monkeypatch):
     everywhere = np.ones((32, 32, 1), np.float32)
     left, right = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
     nowhere = np.zeros_like(everywhere)
-    moved = Rearrangement(nowhere, nowhere, everywhere, ((left, right),))
+    black = np.zeros((32, 32, 3), np.float32)
+    moved = Rearrangement(black, nowhere, nowhere, everywhere, ((left, right),))
     forward = pipeline.unet.forward
 
     def with_layers(*args, **kwargs):
@@ -239,7 +240,7 @@ def test_what_an_edit_shows_again_comes_from_the_picture(pipeline, monkeypatch):
 
     def told(found, seen):
         assert found == "found" and seen.shape == (2, 3, 32, 32)
-        return [moved, Rearrangement(nowhere, nowhere, nowhere)]
+        return [moved, Rearrangement(black, nowhere, nowhere, nowhere)]
 
     monkeypatch.setattr(pipeline.unet, "forward", with_layers)
     monkeypatch.setattr(pipeline.unet, "layers", SimpleNamespace(rearrangements=told), raising=False)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes mgie-tiny from raw photographs: 35 hours on a CPU core, and where there is a GPU, one more stage there. An interrupted run goes
+# Makes mgie-tiny from raw photographs: 37 hours on a CPU core, and where there is a GPU, one more stage there. An interrupted run goes
 # on where it was.
 #
 #   train/mgie_tiny.sh DATA TEACHER OUT [--set KEY=VALUE ...]
@@ -31,12 +31,14 @@ edits=(--set "data.requests=$photographs/requests.jsonl" --set "data.objects=$ph
 stage autoencoder
 stage backbone --set "teacher=$teacher" --set "model.vae=$out/autoencoder/pipeline/vae"
 stage outlines --set "data.objects=$photographs/all_objects"
+stage inpainting --set "data.objects=$photographs/all_objects"
 stage vision --set "teacher=$teacher"
 stage language "${edits[@]}" --set "model.vision_tower=$out/vision/pipeline/vision_tower"
 stage words "${edits[@]}" --set "model.mllm=$out/language/pipeline"
 edits+=(--set "data.addable_objects=$photographs/objects")
 stage joint "${edits[@]}" --set "model.vae=$out/autoencoder/pipeline/vae" --set "model.mllm=$out/words/pipeline" \
-    --set "model.backbone=$out/backbone/pipeline/backbone" --set "model.outlines=$out/outlines/pipeline/outlines"
+    --set "model.backbone=$out/backbone/pipeline/backbone" --set "model.outlines=$out/outlines/pipeline/outlines" \
+    --set "model.inpainter=$out/inpainting/pipeline/inpainter"
 stage paint "${edits[@]}" --set "model.pipeline=$out/joint/pipeline"
 last=paint
 if python -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then

@@ -58,28 +58,6 @@ def enlarge(picture: Array, size: tuple[int, int], box: Box = (0, 0, 1, 1)) -> A
     return np.stack([np.asarray(p.resize(size, Image.Resampling.BICUBIC, pixels)) for p in planes], axis=-1)
 
 
-def spread(picture: Array, known: Array) -> Array:
-    """Returns a picture (h, w, C) where it is known (h, w, 1), 1, and elsewhere, 0, what is around.
-
-    By pulling and pushing: averages of what is known at ever lower resolutions, enlarged again into what is
-    not (Gortler et al., 1996).
-    """
-    height, width = known.shape[:2]
-    if height * width == 1:
-        return picture
-    weights = _halved(known)
-    coarse = spread(_halved(picture * known) / np.maximum(weights, 1e-4), np.minimum(2 * weights, 1))
-    around = enlarge(coarse, (2 * coarse.shape[1], 2 * coarse.shape[0]))[:height, :width]
-    return known * picture + (1 - known) * around
-
-
-def _halved(picture: Array) -> Array:
-    """Returns means of two by two pixels, those beyond the sides 0."""
-    height, width, channels = picture.shape
-    even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)))
-    return even.reshape(-(-height // 2), 2, -(-width // 2), 2, channels).mean((1, 3))
-
-
 def along_edges(covered: Array, original: Array, edited: Array | None = None) -> Array:
     """Returns (h, w, 4): weights of red, green and blue and a constant that follow a map along its edges.
 

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from mgie.images.planes import Array, Box, along_edges, at_edges, enlarge, local_maximum, spread
+from mgie.images.planes import Array, Box, along_edges, at_edges, enlarge, local_maximum
 
 _AROUND = 0.3
 """Shares of a box's sides around it, in which there is more than the thing: its shadow, and the fringe."""
 _SMEARED = 12
 """Pixels at working size around a thing, within which an autoencoder smears it."""
-_SHOWS = 0.05
-"""Share of a pixel that goes from which on it does not say what is behind."""
 
 
 @dataclass(frozen=True)
 class Rearrangement:
     """What an edit takes away, moves, doubles or resizes."""
 
+    behind: Array
+    """(H, W, 3) in [0, 1], the original without what goes, at working size."""
     gone: Array
     """(H, W, 1) in [0, 1], how much of each pixel of the original goes, at working size."""
     drawn: Array
@@ -35,25 +35,20 @@ class Rearrangement:
             original: RGB picture of any size.
             small: (H, W, 3) in [0, 1], the original at working size.
         """
-        found = [self._hole(original.size, small)]
+        found = [self._hole(original.size)]
         if self.copies:
             outline = along_edges(self.outline, small)
             found += [self._copy(original, old, new, outline) for old, new in self.copies]
         return [patch for patch in found if patch is not None]
 
-    def _hole(self, size: tuple[int, int], small: Array) -> "Patch | None":
-        """Returns what goes, filled with what is around it, at a size (width, height); None without.
-
-        A model knows what is beside a thing by what its autoencoder leaves of it. Pixels of the original know
-        it exactly.
-        """
+    def _hole(self, size: tuple[int, int]) -> "Patch | None":
+        """Returns what is behind what goes, at a size (width, height); None where nothing does."""
         if not (self.gone > 0.5).any():
             return None
-        height, width = small.shape[:2]
+        height, width = self.gone.shape[:2]
         free = 1 - enlarge(self.drawn, (width, height)).clip(0, 1)
-        behind = spread(small, (self.gone < _SHOWS).astype(np.float32))
         fringe = local_maximum(self.gone, _SMEARED)
-        maps = np.concatenate([behind, self.gone * free, fringe * free], axis=-1)
+        maps = np.concatenate([self.behind, self.gone * free, fringe * free], axis=-1)
 
         y, x = np.nonzero(maps[..., 3:].max(-1) > 0)
         if not len(x):  # all of it is drawn over

@@ -4,6 +4,9 @@ Pixel-unshuffle replaces the costly full-resolution layers: it trains many times
 or `AutoencoderTiny`.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
@@ -26,6 +29,25 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns (B, channels, h, w), shaped as `x`."""
         return x + self.conv2(functional.silu(self.conv1(functional.silu(x))))
+
+
+def hourglass(widths: Sequence[int], blocks: tuple[int, int]) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Returns new levels for `down_and_up`.
+
+    Args:
+        widths: channels at full size, at half of it, and so on.
+        blocks: residual blocks of each level down, and of each level up.
+    """
+    levels = list(pairwise(widths))
+    down = (
+        nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), *(ResidualBlock(b) for _ in range(blocks[0])))
+        for a, b in levels
+    )
+    up = (
+        nn.Sequential(nn.Conv2d(a + b, a, 3, padding=1), *(ResidualBlock(a) for _ in range(blocks[1])))
+        for a, b in reversed(levels)
+    )
+    return nn.ModuleList(down), nn.ModuleList(up)
 
 
 def down_and_up(x: Tensor, down: nn.ModuleList, up: nn.ModuleList) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mgie.images import Box, Rearrangement
-from mgie.models.autoencoder import ResidualBlock, down_and_up
+from mgie.models.autoencoder import ResidualBlock
+from mgie.models.inpainting import Inpainter, spread
 from mgie.models.outlines import Outlines
 
 MAX_ARRIVALS = 2
@@ -37,8 +38,6 @@ _OCTAVES = 2, 4, 8, 16, 32
 """Half periods on a side of the waves of a square's numbers: steps between sizes are steep."""
 _SETTLED, _SIDE = 2.0, 32
 """Places by which a square settles at most, in each of its three numbers, on such a short side."""
-_FILLING = 64, 128, 128
-"""Widths of what fills holes, at the size of the latents, half and a quarter of it."""
 _ALIKE = 1.3
 """Ratio of sides below which two squares are meant to be of one size."""
 _CANVAS, _DRAWN = 16, 96
@@ -49,12 +48,10 @@ _SHUT = -4.0
 """Logit of each map at first: nothing goes or comes."""
 _STRETCH, _SQUARE_STRETCH = 3.0, 1.2
 """Gates are 0 where a third of a place is covered or less, 1 from two thirds on. Squares need fractions."""
-_GOES = 0.5 - 0.5 / _STRETCH
-"""Share of a place from which on it is part of the hole: where the gate opens."""
+_SHOWS = 0.05
+"""Share of a pixel that goes from which on it does not say what is behind."""
 _LEAST_AREA = 4.0
 """Places of the smallest square that counts."""
-_LEAST_WEIGHT = 1e-4
-"""Nothing to spread where the hole is all of the picture."""
 
 
 @dataclass
@@ -79,8 +76,6 @@ class LayersOutput:
     """(B, 3 + MAX_ARRIVALS, h, w): what goes; squares standing and coming; outline of what stands there."""
     squares: Tensor
     """(B, 1 + MAX_ARRIVALS, 3), as the maps of squares have them."""
-    filled: Tensor
-    """(B, c, h, w), the source, with what is behind where something goes."""
     contents: Tensor
     """(B, MAX_ARRIVALS, c, h, w), what comes."""
     outlines: Tensor
@@ -89,7 +84,7 @@ class LayersOutput:
     def laid_over(self, source: Tensor, in_place: Tensor) -> Tensor:
         """Returns latents (B, c, h, w): the layers over the source, where there are any, else `in_place`."""
         going = gate(self.logits[:, _GOING]).to(source)  # in mixed precision they are not alike
-        latents = torch.lerp(source, self.filled, going)
+        latents = torch.lerp(source, spread(source, 1 - grown((going > 0).to(source))), going)
         opened = going.amax((1, 2, 3))
         for k in range(MAX_ARRIVALS):
             covered = gate(self.outlines[:, k]).to(source)
@@ -104,12 +99,12 @@ class Layers(nn.Module):
     The finder is convolutions over a UNet's last features and what is known of each place, that hear the text
     by scale and shift (Perez et al., 2018). Its maps say squares to a third of a place, so what is sharp
     would come beside its place: they settle where things of the size stand, by what the text says. What is
-    behind a hole is what is around it, spread smoothly (pull and push; Gortler et al., 1996), and what
-    convolutions at three sizes add. What comes is fetched from the square where it stands, as a spatial
+    behind a hole is what is around it, spread smoothly (pull and push; Gortler et al., 1996). What comes is
+    fetched from the square where it stands, as a spatial
     transformer does it (Jaderberg et al., 2015), with its outline: the square gives the offsets exactly,
     which convolutions do not. Between places there are no latents, so from the nearest ones it is mended what
     lies between. If there is no such square, it is new, and drawn by the text on a canvas as large as it will
-    be. On the photograph itself, `rearrangements` says to the pixel what its maps say of places.
+    be. On the photograph itself, `rearrangements` says to the pixel what goes, and what is behind.
 
     Args:
         channels: c of the latents.
@@ -123,7 +118,6 @@ class Layers(nn.Module):
         self.hear = nn.Sequential(nn.Linear(text, _HEARD), nn.SiLU())
         self.finder = _Finder(features + known)
         self.settle = _Settling()
-        self.filling = _Filling(channels)
         self.mend = nn.Sequential(
             nn.Linear(_AROUND**2 * channels + 3, 2 * _MENDING),
             nn.SiLU(),
@@ -134,7 +128,8 @@ class Layers(nn.Module):
         for parameter in self.mend[-1].parameters():
             nn.init.zeros_(parameter)
         self.canvas = _Canvas(channels, text + 2 * channels)
-        self.outlines = Outlines().requires_grad_(False)  # of photographs, by a stage of its own
+        # Of photographs, by stages of their own.
+        self.outlines, self.inpainter = (part().requires_grad_(False) for part in (Outlines, Inpainter))
 
     def forward(
         self, features: Tensor, known: Tensor, source: Tensor, text: Tensor, truth: TrueLayers | None = None
@@ -146,25 +141,22 @@ class Layers(nn.Module):
             known: (B, k, h, w) of each place.
             source: latents (B, c, h, w).
             text: (B, Q * C).
-            truth: what to fill and to bring, in training: what is learned from wrong holes and squares is to
-                blur.
+            truth: what to bring, in training: what is learned from wrong squares is to blur.
         """
         heard = self.hear(text)
         logits = self.finder(torch.cat([features, known], dim=1), heard)
         squares = self.settle(_squares(logits[:, _SQUARES]), heard, source.shape[2], source.shape[3])
-        gone, given = logits[:, _GOING].sigmoid(), squares
-        if truth is not None:
-            gone, given = truth.gone, truth.squares
+        given = squares if truth is None else truth.squares
         drawn = self.canvas(text, source)
         arrivals = [
             self.arrival(source, logits[:, _OUTLINE], drawn, given[:, 0], given[:, 1 + k])
             for k in range(MAX_ARRIVALS)
         ]
         contents, outlines = (torch.stack(parts, dim=1) for parts in zip(*arrivals, strict=True))
-        return LayersOutput(logits, squares, self.filling(source, gone), contents, outlines)
+        return LayersOutput(logits, squares, contents, outlines)
 
     def rearrangements(self, found: LayersOutput, pictures: Tensor) -> list[Rearrangement]:
-        """Returns what each of B edits takes from its picture, and shows of it again.
+        """Returns what each of B edits takes from its picture, what is behind that, and what it shows again.
 
         What comes in nearly the size that it has comes in just that size, as what is moved or doubled does.
 
@@ -179,15 +171,13 @@ class Layers(nn.Module):
         comes = gate(outlines).amax(1)  # (B, 1, h, w)
         drawn = comes * ~stands.view(-1, 1, 1, 1)
         going, standing = logits[:, _GOING], logits[:, _OUTLINE]
-        covered = (
-            self._to_the_pixel(going, pictures, gate(going).amax((1, 2, 3)) > 0),
-            drawn,
-            self._to_the_pixel(standing, pictures, stands),
-        )
-        maps = (map_.permute(0, 2, 3, 1).float().cpu().numpy() for map_ in covered)
+        gone = self._to_the_pixel(going, pictures, gate(going).amax((1, 2, 3)) > 0)
+        outline = self._to_the_pixel(standing, pictures, stands)
+        shown = self._behind(pictures, gone), gone, drawn, outline
+        maps = (map_.permute(0, 2, 3, 1).float().cpu().numpy() for map_ in shown)
         height, width = logits.shape[2:]
         rearranged: list[Rearrangement] = []
-        for gone, drawn, outline, (old, *new) in zip(*maps, squares.tolist(), strict=True):
+        for behind, gone, drawn, outline, (old, *new) in zip(*maps, squares.tolist(), strict=True):
             side = old[2]
             coming = [
                 (*middle, side if side / _ALIKE < own < side * _ALIKE else own)
@@ -195,7 +185,7 @@ class Layers(nn.Module):
                 if side > 0 and own > 0
             ]
             boxes = tuple((_box(old, height, width), _box(square, height, width)) for square in coming)
-            rearranged.append(Rearrangement(gone, drawn, outline, boxes))
+            rearranged.append(Rearrangement(behind, gone, drawn, outline, boxes))
         return rearranged
 
     def _to_the_pixel(self, logits: Tensor, pictures: Tensor, rows: Tensor) -> Tensor:
@@ -205,6 +195,14 @@ class Layers(nn.Module):
             chances = logits[rows].sigmoid()
             covered[rows] = gate(self.outlines(pictures[rows].to(chances), chances))
         return covered
+
+    def _behind(self, pictures: Tensor, gone: Tensor) -> Tensor:
+        """Returns pictures (B, 3, H, W) in [0, 1] without what goes (B, 1, H, W)."""
+        behind, rows = pictures.clone(), gone.amax((1, 2, 3)) > _SHOWS
+        if rows.any():
+            hole = grown((gone[rows] > _SHOWS).to(gone))  # rims keep a little of what goes
+            behind[rows] = self.inpainter(pictures[rows].to(gone), hole).to(behind)
+        return (behind / 2 + 0.5).clamp(0, 1)
 
     def arrival(
         self, source: Tensor, outline: Tensor, drawn: Tensor, old: Tensor, new: Tensor
@@ -320,31 +318,6 @@ class _Settling(nn.Module):
         return squares + by.view_as(squares) * (squares[..., 2:] > 0)
 
 
-class _Filling(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        fine, middle, coarse = _FILLING
-        self.begin = nn.Sequential(nn.Conv2d(channels + 1, fine, 3, padding=1), ResidualBlock(fine))
-        self.down = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), ResidualBlock(b), ResidualBlock(b))
-            for a, b in ((fine, middle), (middle, coarse))
-        )
-        self.up = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a + b, b, 3, padding=1), ResidualBlock(b), ResidualBlock(b))
-            for a, b in ((coarse, middle), (middle, fine))
-        )
-        self.end = nn.Conv2d(fine, channels, 3, padding=1)
-        for parameter in self.end.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, source: Tensor, gone: Tensor) -> Tensor:
-        """Returns the source (B, c, h, w), and what is behind where something goes (B, 1, h, w)."""
-        hole = grown((gone > _GOES).to(source))
-        around = spread(source, 1 - hole)
-        x = down_and_up(self.begin(torch.cat([around, hole], dim=1)), self.down, self.up)
-        return around + hole * self.end(x)
-
-
 class _Canvas(nn.Module):
     def __init__(self, channels: int, heard: int) -> None:
         super().__init__()
@@ -390,20 +363,6 @@ def gate(logits: Tensor, stretch: float = _STRETCH) -> Tensor:
 def grown(covered: Tensor) -> Tensor:
     """Returns (B, 1, h, w) a place more on each side: the autoencoder smears what goes over neighbours."""
     return functional.max_pool2d(covered, 3, stride=1, padding=1)
-
-
-def spread(latents: Tensor, weights: Tensor) -> Tensor:
-    """Returns latents (B, c, h, w) where their weights (B, 1, h, w) are 1, elsewhere those around.
-
-    It is `mgie.images.planes.spread` for what learns.
-    """
-    if latents.shape[2:].numel() == 1:
-        return latents
-    pooled = functional.avg_pool2d(weights, 2, ceil_mode=True, count_include_pad=False)
-    sums = functional.avg_pool2d(latents * weights, 2, ceil_mode=True, count_include_pad=False)
-    coarse = spread(sums / pooled.clamp(min=_LEAST_WEIGHT), (2 * pooled).clamp(max=1))
-    around = functional.interpolate(coarse, latents.shape[2:], mode="bilinear", align_corners=False)
-    return weights * latents + (1 - weights) * around
 
 
 def cover(squares: Tensor, height: int, width: int) -> Tensor:

@@ -6,7 +6,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mgie.models.autoencoder import ResidualBlock, UnshuffleAutoencoder, down_and_up
+from mgie.models.autoencoder import ResidualBlock, UnshuffleAutoencoder, down_and_up, hourglass
 
 PLACE = UnshuffleAutoencoder.downsampling_factor
 """Pixels on a side of a place."""
@@ -30,16 +30,9 @@ class Outlines(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, widths: tuple[int, int, int] = (48, 64, 96)) -> None:
         super().__init__()
-        fine, middle, coarse = widths
+        fine = widths[0]
         self.begin = nn.Sequential(nn.Conv2d(3 * _PIXELS**2 + 1, fine, 3, padding=1), ResidualBlock(fine))
-        self.down = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), ResidualBlock(b), ResidualBlock(b))
-            for a, b in ((fine, middle), (middle, coarse))
-        )
-        self.up = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a + b, b, 3, padding=1), ResidualBlock(b))
-            for a, b in ((coarse, middle), (middle, fine))
-        )
+        self.down, self.up = hourglass(widths, (2, 1))
         self.end = nn.Conv2d(fine, _PIXELS**2, 3, padding=1)
         for parameter in self.end.parameters():
             nn.init.zeros_(parameter)

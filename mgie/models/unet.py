@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mgie.models.backbone import FEATURES, LatentBackbone
-from mgie.models.layers import Layers, LayersOutput, TrueLayers, gate, grown, spread
+from mgie.models.inpainting import spread
+from mgie.models.layers import Layers, LayersOutput, TrueLayers, gate, grown
 
 __all__ = [
     "ChangeUNet2DConditionModel",

@@ -5,7 +5,6 @@ import pytest
 from PIL import Image, ImageFilter
 
 from mgie.images import Rearrangement, return_to_native
-from mgie.images.planes import spread
 
 WIDTH, HEIGHT, RADIUS = 640, 480, 60
 OLD = (160, 240)
@@ -48,10 +47,15 @@ def covered(x: float, y: float, radius: float = RADIUS) -> np.ndarray:
     return inside.mean((1, 3), dtype=np.float32)[..., None]
 
 
+def ground() -> np.ndarray:
+    """Returns what is behind the disc, at working size."""
+    return without().reshape(SIZE[1], 2, SIZE[0], 2, 3).mean((1, 3), dtype=np.float32)
+
+
 def copied_to(x: float, y: float, radius: float = RADIUS) -> Rearrangement:
     outline = covered(*OLD)
     nothing = np.zeros_like(outline)
-    return Rearrangement(nothing, nothing, outline, ((box(*OLD), box(x, y, radius)),))
+    return Rearrangement(ground(), nothing, nothing, outline, ((box(*OLD), box(x, y, radius)),))
 
 
 def edited(image: Image.Image, x: float, y: float, radius: float = RADIUS) -> tuple[np.ndarray, np.ndarray]:
@@ -91,15 +95,15 @@ def test_what_stood_around_it_stays_there() -> None:
     assert left < 0.5 * taken
 
 
-def test_what_goes_leaves_what_is_around_it() -> None:
-    """The model's own filling is as coarse as its places; the ground is known to the disc's outline."""
+def test_what_goes_leaves_what_is_behind_it() -> None:
+    """What the model painted there is as coarse as its places."""
     image, goes = photograph(), covered(*OLD, RADIUS + 6)
     source = unit(image.resize(SIZE))
     edit = np.where(covered(*OLD, RADIUS + 12) > 0, np.float32([0.5, 0.5, 0.5]), source)
     nothing = np.zeros_like(goes)
     shown, taken = (
         unit(return_to_native(image, source, edit, rearrangement=told))
-        for told in (Rearrangement(goes, nothing, nothing), None)
+        for told in (Rearrangement(ground(), goes, nothing, nothing), None)
     )
     assert np.abs(shown - without()).mean() < 0.25 * np.abs(taken - without()).mean()
     assert np.abs(shown - without()).max() < 0.1
@@ -107,11 +111,11 @@ def test_what_goes_leaves_what_is_around_it() -> None:
     assert np.abs(shown - unit(image))[beside].max() < 0.02
 
 
-def test_what_a_thing_lays_bare_is_what_is_around() -> None:
+def test_what_a_thing_lays_bare_is_what_is_behind() -> None:
     """One that is moved a little still covers a part of where it was."""
     outline = covered(*OLD)
     nothing = np.zeros_like(outline)
-    moved = Rearrangement(outline, nothing, outline, ((box(*OLD), box(200, 240)),))
+    moved = Rearrangement(ground(), outline, nothing, outline, ((box(*OLD), box(200, 240)),))
     shown = result(200, 240, rearrangement=moved)
     laid_bare = (away(*OLD) < RADIUS - 8) & (away(200, 240) > RADIUS + 8)
     assert np.abs(shown - without())[laid_bare].mean() < 0.02
@@ -123,26 +127,13 @@ def test_what_is_drawn_over_a_hole_is_the_edits() -> None:
     image, goes, drawn = photograph(), covered(*OLD), covered(*OLD, 30)
     source = unit(image.resize(SIZE))
     edit = np.where(covered(*OLD, RADIUS + 12) > 0, np.float32([0.9, 0.9, 0.1]), source)
-    told = Rearrangement(goes, drawn, np.zeros_like(goes))
+    told = Rearrangement(ground(), goes, drawn, np.zeros_like(goes))
     shown = unit(return_to_native(image, source, edit, rearrangement=told))
     assert np.abs(shown - [0.9, 0.9, 0.1])[away(*OLD) < 20].mean() < 0.05
     ring = (away(*OLD) > 46) & (away(*OLD) < RADIUS)
     assert np.abs(shown - without())[ring].mean() < 0.05
     everywhere = np.ones_like(goes)
-    assert Rearrangement(goes, everywhere, 0 * goes).patches(image, source) == []
-
-
-def test_spread_keeps_what_is_known_and_invents_nothing() -> None:
-    rng = np.random.default_rng(2)
-    picture = rng.random((37, 50, 3), np.float32)
-    known = (rng.random((37, 50, 1)) < 0.7).astype(np.float32)
-    known[10:30, 12:40] = 0
-    shown = spread(picture, known)
-    assert np.array_equal(shown * known, picture * known)
-    assert np.abs(shown[18:22, 24:28] - 0.5).max() < 0.15
-    plain = spread(np.where(known, np.float32(0.25), 9), known)
-    np.testing.assert_allclose(plain, 0.25, atol=1e-5)
-    assert np.isfinite(spread(picture, np.zeros_like(known))).all()
+    assert Rearrangement(ground(), goes, everywhere, 0 * goes).patches(image, source) == []
 
 
 @pytest.mark.parametrize("radius", [30, 90])

@@ -207,7 +207,8 @@ def test_the_text_tells_places_apart_by_their_features(tmp_path: Path):
     loaded = FindingUNet2DConditionModel.from_pretrained(tmp_path)
     assert isinstance(loaded, FindingUNet2DConditionModel)
     frozen = [name for name, p in loaded.named_parameters() if not p.requires_grad]
-    assert {name.removeprefix("layers.").split(".")[0] for name in frozen} == {"backbone", "outlines"}
+    parts = {name.removeprefix("layers.").split(".")[0] for name in frozen}
+    assert parts == {"backbone", "outlines", "inpainter"}
     both = torch.randn(2, 8, 8, 8)
     logits = loaded(both, 999, torch.zeros(2, 3, 8)).changed_logits
     torch.testing.assert_close(logits, 3 * unet.backbone(both[:, 4:])[:, 2:3])

@@ -23,6 +23,7 @@ from mgie.config import TrainConfig
 from mgie.errors import CheckpointError, ConfigError, MGIEError
 from mgie.models.autoencoder import UnshuffleAutoencoder
 from mgie.models.backbone import LatentBackbone, joined
+from mgie.models.inpainting import Inpainter
 from mgie.models.mgie import MGIE
 from mgie.models.outlines import Outlines
 from mgie.models.unet import ChangeUNet2DConditionModel
@@ -492,9 +493,9 @@ def test_outlines_are_learned(smoke: Smoke, on_objects: dict[str, Any], tmp_path
         stage: Any = build_stage(smoke(**changes))
         return stage.pipeline.unet
 
-    own, outlines = unet(**{"model.outlines": str(trained / "outlines")}), Outlines.from_pretrained
+    own = unet(**{"model.outlines": str(trained / "outlines")})
     inputs = torch.rand(1, 3, 16, 16), torch.rand(1, 1, 2, 2)
-    told = outlines(trained / "outlines")(*inputs)
+    told = Outlines.from_pretrained(trained / "outlines")(*inputs)
     torch.testing.assert_close(own.layers.outlines(*inputs), told)
     assert not any(p.requires_grad for p in own.layers.outlines.parameters())
     own.save_pretrained(tmp_path / "unet")
@@ -530,7 +531,7 @@ def test_what_outlines_are_learned_from(smoke: Smoke, on_objects: dict[str, Any]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"data.objects": None}, "stage outlines puts objects on photographs"),
+        ({"data.objects": None}, "this stage puts objects on photographs"),
         ({"data.sizes": [[128, 96]]}, "expected 128 or more"),
         ({"data.split": "none"}, "has no photographs of split 'none'"),
     ],
@@ -540,6 +541,34 @@ def test_outlines_need_objects_and_room(
 ):
     with pytest.raises(MGIEError, match=message):
         build_stage(smoke(**on_objects | change))
+
+
+def test_inpainting_is_trained_and_given_to_a_unet(smoke: Smoke, on_objects: dict[str, Any], tmp_path: Path):
+    changes = on_objects | {"stage": "inpainting", "max_steps": 2, "save_every": 2, "ema_decay": 0}
+    trained = train(smoke(batch_size=2, **changes))
+    assert losses(tmp_path / "run")[0] == losses(tmp_path / "run", "spread_loss")[0]  # a new one spreads
+    stage: Any = build_stage(smoke(**{"model.inpainter": str(trained / "inpainter")}))
+    own, hole = stage.pipeline.unet.layers.inpainter, torch.zeros(1, 1, 32, 32)
+    hole[..., 8:20, 8:20] = 1
+    picture = torch.rand(1, 3, 32, 32)
+    torch.testing.assert_close(
+        own(picture, hole), Inpainter.from_pretrained(trained / "inpainter")(picture, hole)
+    )
+    assert not any(p.requires_grad for p in own.parameters())
+
+
+def test_what_inpainting_is_learned_from(smoke: Smoke, on_objects: dict[str, Any]):
+    stage: Any = build_stage(smoke(**on_objects | {"stage": "inpainting"}))
+    rows = [stage.dataset[i, (160, 128)] for i in range(6)]
+    for row in rows:
+        goes = row.hole[..., None]
+        assert row.source.shape == row.behind.shape == (128, 160, 3) and 0 < goes.mean() < 0.7
+        assert np.abs(row.source - row.behind)[~row.hole].max() < 0.03
+        red, green, _ = row.source[row.hole].mean(0)
+        assert red > 1.3 * green  # what goes is an object
+    again = stage.dataset[3, (160, 128)]
+    assert np.array_equal(rows[3].source, again.source)
+    assert stage.collate(rows)["hole"].shape == (6, 1, 128, 160)
 
 
 def test_dense_features_are_learned_at_their_place(smoke: Smoke, teacher: Teacher):

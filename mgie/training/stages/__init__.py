@@ -4,6 +4,7 @@ from mgie.config import TrainConfig
 from mgie.training.stages.autoencoder import AutoencoderStage
 from mgie.training.stages.backbone import BackboneStage
 from mgie.training.stages.base import Stage
+from mgie.training.stages.inpainting import InpaintingStage
 from mgie.training.stages.joint import JointStage
 from mgie.training.stages.language import LanguageStage
 from mgie.training.stages.outlines import OutlinesStage
@@ -13,6 +14,7 @@ STAGES: dict[str, type[Stage]] = {
     "autoencoder": AutoencoderStage,
     "backbone": BackboneStage,
     "outlines": OutlinesStage,
+    "inpainting": InpaintingStage,
     "vision": VisionStage,
     "language": LanguageStage,
     "joint": JointStage,

@@ -19,6 +19,7 @@ from mgie.model_folder import read_json
 from mgie.models.autoencoder import UnshuffleAutoencoder
 from mgie.models.backbone import LatentBackbone
 from mgie.models.edit_head import EditHead
+from mgie.models.inpainting import Inpainter
 from mgie.models.loading import load_model
 from mgie.models.mgie import MGIE
 from mgie.models.mllm import visual_token_ids
@@ -167,13 +168,16 @@ def build_pipeline(config: TrainConfig) -> MGIEPipeline:
                 "sizes of a new model.unet"
             )
         unet.backbone = _backbone(Path(model.backbone), channels)
-    if model.outlines is not None:
+    for name, cls in (("outlines", Outlines), ("inpainter", Inpainter)):
+        folder = getattr(model, name)
+        if folder is None:
+            continue
         if not isinstance(unet, ChangeUNet2DConditionModel):
             raise ConfigError(
-                "model.outlines is for a UNet that says where it changes a picture, got "
+                f"model.{name} is for a UNet that says where it changes a picture, got "
                 f"{type(unet).__name__}; leave it out"
             )
-        unet.layers.outlines = load_model(Path(model.outlines), Outlines).requires_grad_(False)
+        setattr(unet.layers, name, load_model(Path(folder), cls).requires_grad_(False))
     return MGIEPipeline(
         mllm=mllm,
         processor=processor,

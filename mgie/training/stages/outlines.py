@@ -13,14 +13,13 @@ import torch
 from PIL import Image
 from torch import Generator, Tensor, nn
 from torch.nn import functional
-from torch.utils.data import Dataset
 
 from mgie.config import DataConfig, TrainConfig
 from mgie.data.collate import to_tensor
-from mgie.data.dataset import Crop, Key, photographs_of, relighting
-from mgie.data.photographs import Photograph
-from mgie.data.synth import Mask, Objects, Pixels, Scene, open_scene
-from mgie.data.synth.layout import crowd, render
+from mgie.data.dataset import Key
+from mgie.data.scenes import SceneDataset
+from mgie.data.synth import Mask, Pixels
+from mgie.data.synth.layout import render
 from mgie.data.synth.wording import pick
 from mgie.diffusion import location_loss
 from mgie.errors import ConfigError
@@ -62,8 +61,8 @@ class Part:
     """(H, W), the pixels that are of the thing."""
 
 
-class PartDataset(Dataset[list[Part]]):
-    """Parts of photographs around things; a row is a pure function of (seed, index, size).
+class PartDataset(SceneDataset[list[Part]]):
+    """Parts of photographs around things.
 
     Raises:
         ConfigError: if there are no photographs or objects to learn from, or sizes are less than a part's.
@@ -71,16 +70,10 @@ class PartDataset(Dataset[list[Part]]):
     """
 
     def __init__(self, config: DataConfig, seed: int) -> None:
-        if config.photographs is None or config.objects is None:
-            raise ConfigError(
-                "stage outlines puts objects on photographs; set data.photographs and data.objects"
-            )
         if any(side < _SIDE for size in config.sizes for side in size):
             raise ConfigError(f"data.sizes is {config.sizes}; expected {_SIDE} or more for stage outlines")
-        self.config, self.seed = config, seed
-        self.photographs = photographs_of(config.photographs, config.split)
+        super().__init__(config, seed)
         self.with_regions = [p for p in self.photographs if p.regions]
-        self.objects = Objects.read(config.objects)
 
     def __getitem__(self, key: Key) -> list[Part]:
         """Returns one part or more of the scene that belongs to the index, at the size."""
@@ -95,22 +88,15 @@ class PartDataset(Dataset[list[Part]]):
     def _scene(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[Pixels, list[Mask]]:
         """Returns a picture and what things on it cover."""
         if self.with_regions and rng.random() < _REGION_SHARE:
-            scene = self._opened(pick(rng, self.with_regions), size, rng)
+            scene = self.opened(pick(rng, self.with_regions), size, rng)
             masks = [mask for mask in scene.regions.values() if mask.mean() < _MOST_OF_ALL]
             return scene.pixels, [masks[i] for i in rng.permutation(len(masks))]
-        scene = self._opened(pick(rng, self.photographs), size, rng)
-        names = self.objects.names("train" if self.config.split == "train" else "test")
-        layout = crowd(names, scene.pixels.shape, rng)[: rng.integers(1, _MAX_THINGS + 1)]
+        scene = self.opened(pick(rng, self.photographs), size, rng)
+        layout = self.crowd(scene, _MAX_THINGS, rng)
         source = render(scene.pixels, layout, self.objects)
         others = (tuple(other for other in layout if other is not thing) for thing in layout)
         behind = (render(scene.pixels, rest, self.objects) for rest in others)
         return source, [np.abs(source - without).max(-1) > _VISIBLE for without in behind]
-
-    def _opened(self, photograph: Photograph, size: tuple[int, int], rng: np.random.Generator) -> Scene:
-        picture = photograph.load()
-        crop = Crop.draw(picture.size, size, self.config.crop, rng)
-        relit = relighting(self.config.light, rng)
-        return open_scene(photograph, picture, self.objects, lambda image: relit(crop(image)))
 
 
 def _part(source: Pixels, thing: Mask, rng: np.random.Generator) -> Iterator[Part]:
