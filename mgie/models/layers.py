@@ -100,11 +100,11 @@ class Layers(nn.Module):
     by scale and shift (Perez et al., 2018). Its maps say squares to a third of a place, so what is sharp
     would come beside its place: they settle where things of the size stand, by what the text says. What is
     behind a hole is what is around it, spread smoothly (pull and push; Gortler et al., 1996). What comes is
-    fetched from the square where it stands, as a spatial
-    transformer does it (Jaderberg et al., 2015), with its outline: the square gives the offsets exactly,
-    which convolutions do not. Between places there are no latents, so from the nearest ones it is mended what
-    lies between. If there is no such square, it is new, and drawn by the text on a canvas as large as it will
-    be. On the photograph itself, `rearrangements` says to the pixel what goes, and what is behind.
+    fetched from the square where it stands, as a spatial transformer does it (Jaderberg et al., 2015), with
+    its outline: the square gives the offsets exactly, which convolutions do not. Between places there are no
+    latents, so from the nearest ones it is mended what lies between. If there is no such square, it is new,
+    and drawn by the text on a canvas as large as it will be. On the photograph itself, `rearrangements` says
+    to the pixel what goes, and what is behind.
 
     Args:
         channels: c of the latents.
