@@ -71,17 +71,16 @@ class EditCollator:
         then `own_input_ids` and so on are as with their own. Rows are padded on the right. Where the language
         model sees no picture, `pixel_values` are left out.
         """
-        own = self._dialogues(samples, [sample.question for sample in samples])
+        dialogues = self._dialogues(samples, [sample.question for sample in samples])
         if any(sample.instead for sample in samples):
-            asked = self._dialogues(samples, [sample.instead or sample.question for sample in samples])
+            own = {f"own_{name}": dialogues[name] for name in ("input_ids", "attention_mask", "labels")}
+            dialogues = own | self._dialogues(samples, [s.instead or s.question for s in samples])
             first = self.processor.tokenizer.convert_tokens_to_ids(visual_tokens(1)[0])
+            words = (dialogues["labels"] == first).cumsum(1) == 0
             exchanged = torch.tensor([sample.instead is not None for sample in samples])
-            words = (asked["labels"] == first).cumsum(1) == 0
-            asked["labels"][words & exchanged[:, None]] = IGNORED
-            own.pop("pixel_values", None)
-            own = asked | {f"own_{name}": tensor for name, tensor in own.items()}
+            dialogues["labels"][words & exchanged[:, None]] = IGNORED
         things = self._things(samples) if self.with_things else {}
-        return own | things | collate_pictures(samples)
+        return dialogues | things | collate_pictures(samples)
 
     def _dialogues(self, samples: Sequence[Sample], questions: Sequence[str]) -> dict[str, Tensor]:
         rows, prompt_lengths, pixel_values = tokenize_dialogues(
