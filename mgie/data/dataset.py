@@ -114,6 +114,25 @@ def photographs_of(folder: str, split: str) -> list[Photograph]:
     return photographs
 
 
+def open_part(
+    photograph: Photograph, size: Size, config: DataConfig, objects: Objects | None, rng: np.random.Generator
+) -> tuple[Scene, Image.Image]:
+    """Returns a random part of a photograph at a training size, in some light, and it in its own pixels.
+
+    Args:
+        photograph: opened here.
+        size: of the scene.
+        config: says how large the part is, and how much the light varies.
+        objects: what edits may put on it.
+        rng: source of everything random.
+    """
+    picture = photograph.load()
+    crop = Crop.draw(picture.size, size, config.crop, rng)
+    relit = _relighting(config.light, rng)
+    scene = open_scene(photograph, picture, objects, lambda image: relit(crop(image)))
+    return scene, relit(crop.at_own_size(picture))
+
+
 class PhotographDataset(Dataset[Sample]):
     """Endless made edits of photographs, and descriptions of them where the configuration asks for it."""
 
@@ -149,11 +168,9 @@ class PhotographDataset(Dataset[Sample]):
         crops: list[Image.Image] = []
 
         def opened(photograph: Photograph) -> Scene:
-            picture = photograph.load()
-            crop = Crop.draw(picture.size, size, self.config.crop, rng)
-            relit = relighting(self.config.light, rng)
-            crops.append(relit(crop.at_own_size(picture)))
-            return open_scene(photograph, picture, self.edits.objects, lambda image: relit(crop(image)))
+            scene, crop = open_part(photograph, size, self.config, self.edits.objects, rng)
+            crops.append(crop)
+            return scene
 
         if describes and rng.random() < _LOCATED_SHARE and self.located:
             _, scene, edit = self.edits.draw(rng, opened, pick(rng, self.located))
@@ -264,7 +281,7 @@ class StepSampler(Sampler[list[Key]]):
         return len(self.batches)
 
 
-def relighting(strength: float, rng: np.random.Generator) -> Callable[[Image.Image], Image.Image]:
+def _relighting(strength: float, rng: np.random.Generator) -> Callable[[Image.Image], Image.Image]:
     """Returns what gives RGB pictures another light, the same to each; others, as masks, stay as they are."""
     if not strength:
         return lambda image: image

@@ -6,12 +6,14 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from mgie.config import DataConfig
-from mgie.data.dataset import Crop, Size, photographs_of, relighting
+from mgie.data.dataset import Size, open_part, photographs_of
 from mgie.data.photographs import Photograph
-from mgie.data.synth import Objects, Scene, open_scene
+from mgie.data.synth import Mask, Objects, Pixels, Scene
 from mgie.data.synth.layout import Layout, crowd
 from mgie.errors import ConfigError
 
+_VISIBLE = 6 / 255
+"""Change of a channel that is seen; a shadow belongs to its thing."""
 Row = TypeVar("Row", covariant=True)
 
 
@@ -36,12 +38,14 @@ class SceneDataset(Dataset[Row]):
 
     def opened(self, photograph: Photograph, size: Size, rng: np.random.Generator) -> Scene:
         """Returns a part of a photograph at a training size, in some light."""
-        picture = photograph.load()
-        crop = Crop.draw(picture.size, size, self.config.crop, rng)
-        relit = relighting(self.config.light, rng)
-        return open_scene(photograph, picture, self.objects, lambda image: relit(crop(image)))
+        return open_part(photograph, size, self.config, self.objects, rng)[0]
 
     def crowd(self, scene: Scene, most: int, rng: np.random.Generator) -> Layout:
         """Returns what may stand on a scene: one object up to `most`."""
         names = self.objects.names("train" if self.config.split == "train" else "test")
         return crowd(names, scene.pixels.shape, rng)[: rng.integers(1, most + 1)]
+
+
+def covered(source: Pixels, without: Pixels) -> Mask:
+    """Returns the pixels (H, W) of things that one of two scenes (H, W, 3) has and the other has not."""
+    return np.abs(source - without).max(-1) > _VISIBLE

@@ -16,7 +16,7 @@ from torch.nn import functional
 from mgie.config import TrainConfig
 from mgie.data.collate import to_tensor
 from mgie.data.dataset import Key
-from mgie.data.scenes import SceneDataset
+from mgie.data.scenes import SceneDataset, covered
 from mgie.data.synth import Mask, Pixels
 from mgie.data.synth.layout import render
 from mgie.data.synth.wording import pick
@@ -25,8 +25,6 @@ from mgie.training.stages.base import HELD_INDEX, Stage, grid, to_images
 
 _MAX_THINGS = 3
 """Most objects on a scene."""
-_VISIBLE = 6 / 255
-"""Change of a channel that is seen; a shadow goes with its thing."""
 _GROWN = 5
 """Pixels by which a hole is at most larger than what goes, on each side."""
 
@@ -53,7 +51,7 @@ class RemovalDataset(SceneDataset[Removal]):
             layout = self.crowd(scene, _MAX_THINGS, rng)
             staying = layout[: rng.integers(len(layout))]
             source, behind = (render(scene.pixels, things, self.objects) for things in (layout, staying))
-            hole = np.abs(source - behind).max(-1) > _VISIBLE
+            hole = covered(source, behind)
             if hole.any() and not hole.all():
                 return Removal(source, behind, hole)
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 from mgie.config import DataConfig, TrainConfig
 from mgie.data.collate import to_tensor
 from mgie.data.dataset import Key
-from mgie.data.scenes import SceneDataset
+from mgie.data.scenes import SceneDataset, covered
 from mgie.data.synth import Mask, Pixels
 from mgie.data.synth.layout import render
 from mgie.data.synth.wording import pick
@@ -30,8 +30,6 @@ _REGION_SHARE = 0.3
 """Of the scenes, those whose own regions are learned from."""
 _MAX_THINGS, _MAX_PARTS = 4, 3
 """Most objects on a scene, and most parts of it that are learned from."""
-_VISIBLE = 6 / 255
-"""Change of a channel that is seen; a shadow belongs to a thing."""
 _SIDE = 128
 """Pixels on a side of a part: outlines are looked for nearby."""
 _JITTER = 24
@@ -96,7 +94,7 @@ class PartDataset(SceneDataset[list[Part]]):
         source = render(scene.pixels, layout, self.objects)
         others = (tuple(other for other in layout if other is not thing) for thing in layout)
         behind = (render(scene.pixels, rest, self.objects) for rest in others)
-        return source, [np.abs(source - without).max(-1) > _VISIBLE for without in behind]
+        return source, [covered(source, without) for without in behind]
 
 
 def _part(source: Pixels, thing: Mask, rng: np.random.Generator) -> Iterator[Part]:
