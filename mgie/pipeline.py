@@ -7,7 +7,7 @@ import contextlib
 import copy
 import inspect
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -28,7 +28,6 @@ from mgie.errors import CheckpointError, ConfigError
 from mgie.images import Rearrangement, WorkingSize, open_image, open_mask, resize, return_to_native
 from mgie.model_folder import INDEX_FILE, find_model_folder, read_json
 from mgie.models.edit_head import EditHead
-from mgie.models.layers import LayersOutput
 from mgie.models.loading import load_part, quiet_loading
 from mgie.models.mllm import (
     dialogue_text,
@@ -422,18 +421,18 @@ class MGIEPipeline(DiffusionPipeline):
             with _timed(seconds, "paint"):
                 tensors = self._prepare([rows[i] for i in same], size)
                 generators = [rows[i].generator for i in same] if generator is not None else None
-                painted, found = self._paint(
+                painted = self._paint(
                     tensors, sampling, generators, callback_on_step_end, callback_on_step_end_tensor_inputs
                 )
             # 4. Return.
             group = [rows[i] for i in same]
-            edits = list(painted)
+            edits = list(painted.latents)
             if output_type != "latent":
                 edits = self._return(
-                    group, tensors["image_latents"], painted, found, keep_native, keep_unchanged, seconds
+                    group, tensors["image_latents"], painted, keep_native, keep_unchanged, seconds
                 )
                 edits = [_as_type(edit, output_type) for edit in edits]
-            for i, edit, rearranged in zip(same, edits, found, strict=True):
+            for i, edit, rearranged in zip(same, edits, painted.rearrangements, strict=True):
                 images[i], rearrangements[i] = edit, rearranged
         self.maybe_free_model_hooks()
         words = [row.words for row in rows]
@@ -667,8 +666,8 @@ class MGIEPipeline(DiffusionPipeline):
         generators: list[Generator | None] | None,
         callback: StepCallback | None,
         callback_inputs: Sequence[str],
-    ) -> tuple[Tensor, Sequence[Rearrangement | None]]:
-        """Returns the edited latents (B, c, h, w), scaled, in fp32; and how they rearrange the source.
+    ) -> "_Painted":
+        """Returns the edited latents, and what the UNet knows of them to the pixel.
 
         Args:
             tensors: as `_prepare` gives them.
@@ -682,31 +681,39 @@ class MGIEPipeline(DiffusionPipeline):
         draws = "generator" in inspect.signature(self.scheduler.step).parameters
         options = {"generator": generators} if draws else {}
         progress_bar: Any = self.progress_bar
-        layers: LayersOutput | None = None
+        output, everywhere, painted = None, None, tensors["latents"]
         with progress_bar(total=len(self.scheduler.timesteps)) as bar:
             for step, timestep in enumerate(self.scheduler.timesteps):
                 if self.interrupt:
                     break
-                prediction, layers = self._predict(tensors, timestep, sampling)
-                tensors["latents"] = self.scheduler.step(
+                prediction, everywhere, output = self._predict(tensors, timestep, sampling)
+                painted = self.scheduler.step(
                     prediction, timestep, tensors["latents"], return_dict=False, **options
                 )[0]
+                tensors["latents"] = painted
                 if callback is not None:
                     tensors |= callback(
                         self, step, timestep, {name: tensors[name] for name in callback_inputs}
                     )
                 bar.update()
-        latents, unet = tensors["latents"], self.unet
+        latents, unet, pixels = tensors["latents"], self.unet, tensors["pixels"]
+        layers = getattr(output, "layers", None)
         if layers is None:
-            return latents, [None] * len(latents)
-        return latents, unet.layers.rearrangements(layers, tensors["pixels"])
+            return _Painted(latents, [None] * len(latents))
+        rearrangements = unet.layers.rearrangements(layers, pixels)
+        if everywhere is None or latents is not painted:  # the last word is a callback's
+            return _Painted(latents, rearrangements)
+        changed = unet.changed_pixels(output, pixels)
+        parts = {i: (everywhere[i], row) for i, row in enumerate(changed) if row is not None}
+        return _Painted(latents, rearrangements, parts)
 
     def _predict(
         self, tensors: dict[str, Tensor], timestep: Tensor, sampling: Sampling
-    ) -> tuple[Tensor, LayersOutput | None]:
-        """Returns the UNet's guided prediction (B, c, h, w) in fp32, and layers of its B first rows and more.
+    ) -> tuple[Tensor, Tensor | None, Any]:
+        """Returns the UNet's guided prediction (B, c, h, w) in fp32, that of an edit of all, and its output.
 
-        The arguments are those of `_paint`; a UNet of InstructPix2Pix has no layers.
+        The output is of the B rows and more. The arguments are those of `_paint`; a UNet of InstructPix2Pix
+        does not say what it would paint elsewhere.
         """
         image, text, null = (
             tensors[name] for name in ("image_latents", "prompt_embeds", "negative_prompt_embeds")
@@ -720,18 +727,25 @@ class MGIEPipeline(DiffusionPipeline):
         sample = torch.cat([torch.cat([noisy, picture], dim=1) for picture, _ in conditions])
         context = torch.cat([words for _, words in conditions])
         output = self.unet(sample.to(self.unet.dtype), timestep, context.to(self.unet.dtype))
-        prediction, layers = output.sample.float(), getattr(output, "layers", None)
+        prediction, everywhere = output.sample.float(), getattr(output, "everywhere", None)
+        noise_text, *others = prediction.chunk(len(conditions))
+        if everywhere is not None:
+            everywhere = everywhere[: len(image)].float()
         if not sampling.needs_image:
-            return prediction, layers
-        noise_text, noise_image, *noise_uncond = prediction.chunk(len(conditions))
-        guided = guide(
-            noise_text,
-            noise_image,
-            noise_uncond[0] if noise_uncond else None,
-            sampling.guidance_scale,
-            sampling.image_guidance_scale,
-        )
-        return guided, layers
+            return noise_text, everywhere, output
+
+        noise_image, *noise_uncond = others
+
+        def guided(noise_text: Tensor) -> Tensor:
+            return guide(
+                noise_text,
+                noise_image,
+                noise_uncond[0] if noise_uncond else None,
+                sampling.guidance_scale,
+                sampling.image_guidance_scale,
+            )
+
+        return guided(noise_text), None if everywhere is None else guided(everywhere), output
 
     # return
 
@@ -744,32 +758,54 @@ class MGIEPipeline(DiffusionPipeline):
         self,
         rows: "list[_Row]",
         image_latents: Tensor,
-        latents: Tensor,
-        rearrangements: Sequence[Rearrangement | None],
+        painted: "_Painted",
         keep_native: bool,
         keep_unchanged: bool,
         seconds: dict[str, float],
     ) -> list[np.ndarray | Image.Image]:
-        """Returns the edits; the way back needs the source through the same decoder."""
+        """Returns the edits; the way back needs the source through the same decoder, as edits of parts do.
+
+        These are decoded as if they changed all: the autoencoder would smear over its outline what changes.
+        """
         with _timed(seconds, "decode"):
-            edits = self._decode(latents / self.vae.config.scaling_factor)
+            latents = painted.latents.clone()
+            for i, (everywhere, _) in painted.parts.items():
+                latents[i] = everywhere
+            edits = list(self._decode(latents / self.vae.config.scaling_factor))
+            needed = range(len(rows)) if keep_native else painted.parts
+            fresh = [i for i in needed if rows[i].encoded is None]
+            sources = {i: row.encoded.decoded for i, row in enumerate(rows) if row.encoded is not None}
+            sources |= dict(zip(fresh, self._decode(image_latents[fresh]), strict=True)) if fresh else {}
+            for i, (_, changed) in painted.parts.items():
+                share = changed.permute(1, 2, 0).float().cpu().numpy()
+                edits[i] = sources[i] + share * (edits[i] - sources[i])
             if not keep_native:
-                return list(edits)
-            fresh = [i for i, row in enumerate(rows) if row.encoded is None]
-            decoded = dict(zip(fresh, self._decode(image_latents[fresh]), strict=True)) if fresh else {}
+                return edits
         with _timed(seconds, "return"):
             return [
                 return_to_native(
                     row.picture,
-                    decoded[i] if row.encoded is None else row.encoded.decoded,
+                    sources[i],
                     edits[i],
                     keep_unchanged=keep_unchanged,
                     mask=row.mask,
                     strength=row.strength,
-                    rearrangement=rearrangements[i],
+                    rearrangement=painted.rearrangements[i],
                 )
                 for i, row in enumerate(rows)
             ]
+
+
+@dataclass(frozen=True)
+class _Painted:
+    """B edits of one working size."""
+
+    latents: Tensor
+    """(B, c, h, w), scaled, in fp32."""
+    rearrangements: Sequence[Rearrangement | None]
+    parts: Mapping[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """Of the rows that are edits of a part: the latents (c, h, w) if they changed all, and how much of each
+    pixel they change, (1, H, W)."""
 
 
 @dataclass(frozen=True)

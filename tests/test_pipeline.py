@@ -252,6 +252,50 @@ def test_what_an_edit_shows_again_comes_from_the_picture(pipeline, monkeypatch):
     assert not np.array_equal(plain[2:-2, 26:-2], pixels(image)[2:-2, 2:-26])
 
 
+def test_an_edit_of_a_part_is_decoded_as_one_of_all_and_ends_at_the_pixel(pipeline, monkeypatch):
+    """The first of two edits is of the left half; what is guided is what it would be everywhere."""
+    left, forward = torch.zeros(1, 32, 32), pipeline.unet.forward
+    left[..., :16] = 1
+
+    def told(*args, **kwargs):
+        output = forward(*args, **kwargs)
+        output.layers, output.everywhere = "none", output.sample
+        output.sample = 0 * output.sample
+        return output
+
+    monkeypatch.setattr(pipeline.unet, "forward", told)
+    layers = SimpleNamespace(rearrangements=lambda *_: [None, None])
+    monkeypatch.setattr(pipeline.unet, "layers", layers, raising=False)
+    monkeypatch.setattr(pipeline.unet, "changed_pixels", lambda *_: [left, None], raising=False)
+
+    def edited(**options):
+        arguments = {"generator": generator(0), "num_inference_steps": 1, "guidance_scale": 2.0} | options
+        return pipeline([picture(), picture()], RED, keep_native=False, output_type="np", **arguments).images
+
+    part, plain = edited()
+    encoded = pipeline.encode_image(picture())
+    np.testing.assert_allclose(part[:, 16:], encoded.decoded[:, 16:], atol=1e-6)
+    assert np.abs(part[:, :16] - encoded.decoded[:, :16]).max() > 0.01
+    assert np.abs(part[:, :16] - plain[:, :16]).max() > 0.01
+    assert np.array_equal(edited()[0], part)
+    twice = pipeline(
+        [encoded] * 2,
+        RED,
+        keep_native=False,
+        output_type="np",
+        generator=generator(0),
+        num_inference_steps=1,
+        guidance_scale=2.0,
+    ).images[0]
+    np.testing.assert_allclose(twice, part, atol=1e-6)
+
+    def replace(_, __, ___, tensors):
+        return {"latents": torch.zeros_like(tensors["latents"])}
+
+    replaced = edited(callback_on_step_end=replace)
+    np.testing.assert_allclose(replaced[0], replaced[1], atol=1e-6)  # the last word is the callback's
+
+
 def test_a_working_size_by_hand_is_rounded_down(pipeline):
     out = pipeline(picture(), RED, height=50, width=33, keep_native=False, generator=generator(0))
     assert out.images[0].size == (32, 48)

@@ -81,16 +81,18 @@ class LayersOutput:
     outlines: Tensor
     """(B, MAX_ARRIVALS, 1, h, w), logits of how much of each place it covers."""
 
+    @property
+    def opened(self) -> Tensor:
+        """(B,) in [0, 1], the most that an edit's layers cover of a place; 0 where there are none."""
+        return gate(torch.cat([self.logits[:, _GOING], self.outlines.flatten(1, 2)], dim=1)).amax((1, 2, 3))
+
     def laid_over(self, source: Tensor, in_place: Tensor) -> Tensor:
         """Returns latents (B, c, h, w): the layers over the source, where there are any, else `in_place`."""
         going = gate(self.logits[:, _GOING]).to(source)  # in mixed precision they are not alike
         latents = torch.lerp(source, spread(source, 1 - grown((going > 0).to(source))), going)
-        opened = going.amax((1, 2, 3))
         for k in range(MAX_ARRIVALS):
-            covered = gate(self.outlines[:, k]).to(source)
-            latents = torch.lerp(latents, self.contents[:, k], covered)
-            opened = torch.maximum(opened, covered.amax((1, 2, 3)))
-        return torch.lerp(in_place, latents, opened.view(-1, 1, 1, 1))
+            latents = torch.lerp(latents, self.contents[:, k], gate(self.outlines[:, k]).to(source))
+        return torch.lerp(in_place, latents, self.opened.to(source).view(-1, 1, 1, 1))
 
 
 class Layers(nn.Module):
@@ -171,8 +173,8 @@ class Layers(nn.Module):
         comes = gate(outlines).amax(1)  # (B, 1, h, w)
         drawn = comes * ~stands.view(-1, 1, 1, 1)
         going, standing = logits[:, _GOING], logits[:, _OUTLINE]
-        gone = self._to_the_pixel(going, pictures, gate(going).amax((1, 2, 3)) > 0)
-        outline = self._to_the_pixel(standing, pictures, stands)
+        gone = self.to_the_pixel(going, pictures, gate(going).amax((1, 2, 3)) > 0)
+        outline = self.to_the_pixel(standing, pictures, stands)
         shown = self._behind(pictures, gone), gone, drawn, outline
         maps = (map_.permute(0, 2, 3, 1).float().cpu().numpy() for map_ in shown)
         height, width = logits.shape[2:]
@@ -188,14 +190,6 @@ class Layers(nn.Module):
             rearranged.append(Rearrangement(behind, gone, drawn, outline, boxes))
         return rearranged
 
-    def _to_the_pixel(self, logits: Tensor, pictures: Tensor, rows: Tensor) -> Tensor:
-        """Returns how much of each pixel (B, 1, H, W) is covered; nothing but in these rows (B,), bool."""
-        covered = logits.new_zeros(len(pictures), 1, *pictures.shape[2:])
-        if rows.any():
-            chances = logits[rows].sigmoid()
-            covered[rows] = gate(self.outlines(pictures[rows].to(chances), chances))
-        return covered
-
     def _behind(self, pictures: Tensor, gone: Tensor) -> Tensor:
         """Returns pictures (B, 3, H, W) in [0, 1] without what goes (B, 1, H, W)."""
         behind, rows = pictures.clone(), gone.amax((1, 2, 3)) > _SHOWS
@@ -203,6 +197,14 @@ class Layers(nn.Module):
             hole = grown((gone[rows] > _SHOWS).to(gone))  # rims keep a little of what goes
             behind[rows] = self.inpainter(pictures[rows].to(gone), hole).to(behind)
         return (behind / 2 + 0.5).clamp(0, 1)
+
+    def to_the_pixel(self, logits: Tensor, pictures: Tensor, rows: Tensor) -> Tensor:
+        """Returns how much of each pixel (B, 1, H, W) is covered; nothing but in these rows (B,), bool."""
+        covered = logits.new_zeros(len(pictures), 1, *pictures.shape[2:])
+        if rows.any():
+            chances = logits[rows].sigmoid()
+            covered[rows] = gate(self.outlines(pictures[rows].to(chances), chances))
+        return covered
 
     def arrival(
         self, source: Tensor, outline: Tensor, drawn: Tensor, old: Tensor, new: Tensor

@@ -121,6 +121,26 @@ def test_the_source_stays_exactly_where_nothing_is_to_change():
 
 
 @torch.no_grad()
+def test_what_an_edit_of_a_part_changes_is_known_to_the_pixel():
+    """The left half is edited: as a whole edit it would be all, and with layers it is theirs to say."""
+    coefficients = torch.zeros(PAINTED, KNOWN)
+    coefficients[4, X], coefficients[0, ONE] = -20.0, 1.0
+    unet = painting(coefficients, 0.0)
+    both, pictures = torch.randn(2, 8, 8, 12), torch.rand(2, 3, 64, 96) * 2 - 1
+    output = unet(both, 10, torch.randn(2, 3, 8))
+    for changed in unet.changed_pixels(output, pictures):
+        assert changed is not None and changed.shape == (1, 64, 96)
+        assert (changed[..., :40] == 1).all() and (changed[..., 56:] == 0).all()
+    (first,) = unet.changed_pixels(output, pictures[:1])  # of guidance, the first
+    assert first is not None
+
+    output.layers.logits[1, :1] = 9.0
+    assert [row is None for row in unet.changed_pixels(output, pictures)] == [False, True]
+    whole = painting(coefficients * 0, 9.0)
+    assert whole.changed_pixels(whole(both, 10, torch.randn(2, 3, 8)), pictures) == [None, None]
+
+
+@torch.no_grad()
 def test_the_text_chooses_an_affine_change_of_each_place():
     unet = taught(small_unet(ChangeUNet2DConditionModel), 9.0)
     torch.nn.init.zeros_(unet.conv_out.weight)
