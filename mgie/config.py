@@ -52,7 +52,7 @@ class ModelConfig:
     conditioning: Literal[Conditioning, None] = None
     """Baseline of an ablation in the place of MGIE; by default that of `pipeline`, or `mgie`."""
     defaults: dict[str, Any] = field(default_factory=dict)
-    """A new pipeline's `working_size`, `num_inference_steps`, `guidance_scale`, `image_guidance_scale`."""
+    """A new pipeline's own settings, such as `working_size`, `num_inference_steps` and `copy_bias`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ from mgie.model_folder import INDEX_FILE, find_model_folder, read_json
 from mgie.models.edit_head import EditHead
 from mgie.models.loading import load_part, quiet_loading
 from mgie.models.mllm import (
+    copying_words,
     dialogue_text,
     question_states,
     tokenize_dialogues,
@@ -140,6 +141,8 @@ class MGIEPipeline(DiffusionPipeline):
         guidance_scale: the model's own weight of the words.
         image_guidance_scale: the model's own weight of the source picture.
         conditioning: "mgie", "lgie" or "ip2p", see above.
+        copy_bias: how much likelier it is, in logits, that the language model goes on with a word of the
+            instruction as that does, once it has begun it; see `mgie.models.mllm.copying_words`.
 
     Raises:
         ConfigError: there is no such conditioning.
@@ -162,6 +165,7 @@ class MGIEPipeline(DiffusionPipeline):
         guidance_scale: float = 7.5,
         image_guidance_scale: float = 1.5,
         conditioning: Conditioning = "mgie",
+        copy_bias: float = 0.0,
     ) -> None:
         super().__init__()
         if conditioning not in get_args(Conditioning):
@@ -177,6 +181,7 @@ class MGIEPipeline(DiffusionPipeline):
             guidance_scale=guidance_scale,
             image_guidance_scale=image_guidance_scale,
             conditioning=conditioning,
+            copy_bias=copy_bias,
         )
         self._working_size = rule
         self._interrupt = False
@@ -254,7 +259,8 @@ class MGIEPipeline(DiffusionPipeline):
         num = _common_length(
             image=pictures, instruction=instructions, expressive_instruction=own or instructions
         )
-        questions = [question(text) for text in _repeated(instructions, num)]
+        instructions = _repeated(instructions, num)
+        questions = [question(text) for text in instructions]
         if conditioning == "ip2p":
             states, prompt_embeds = self._encode_questions(questions)
             null = self._map(None).expand_as(prompt_embeds)
@@ -266,7 +272,7 @@ class MGIEPipeline(DiffusionPipeline):
             rows, _, pixel_values = tokenize_dialogues(self.processor, pictures, questions, answers)
             states = self._visual_token_states(rows, pixel_values)
         else:
-            words, states = self._write(pictures, questions)
+            words, states = self._write(pictures, instructions)
         prompts = self._read(pictures, questions) if keep_prompts else None
         prompt_embeds = self._map(states)
         null = self._map(None).expand_as(prompt_embeds)
@@ -480,12 +486,13 @@ class MGIEPipeline(DiffusionPipeline):
 
     # imagine
 
-    def _write(self, pictures: list[Image.Image] | None, questions: list[str]) -> tuple[list[str], Tensor]:
+    def _write(self, pictures: list[Image.Image] | None, instructions: list[str]) -> tuple[list[str], Tensor]:
         """Returns the B expressive instructions that the model writes, and its states (B, N, D).
 
         Prompts of one length are answered together: nothing is padded, so a row does not depend on its batch.
         """
         tokenizer, device = self.processor.tokenizer, self._execution_device
+        questions = [question(text) for text in instructions]
         prompts, lengths, pixel_values = tokenize_dialogues(self.processor, pictures, questions)
         written: dict[int, list[int]] = {}
         for length in dict.fromkeys(lengths):
@@ -498,6 +505,9 @@ class MGIEPipeline(DiffusionPipeline):
                 eos_token_id=tokenizer.eos_token_id,
                 pad_token_id=tokenizer.pad_token_id,
                 suppress_tokens=[self.processor.image_token_id],  # words may not call for another picture
+                logits_processor=copying_words(
+                    tokenizer, [instructions[row] for row in same], self.config["copy_bias"]
+                ),
             )
             written |= dict(zip(same, output[:, length:].tolist(), strict=True))
         answers = [_until(written[row], tokenizer.eos_token_id) for row in range(len(prompts))]

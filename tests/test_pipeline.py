@@ -146,6 +146,20 @@ def test_written_rows_of_different_length_do_not_depend_on_their_batch(learned):
         )
 
 
+def test_what_a_model_copies_is_of_its_own_instruction(learned):
+    pipeline, _ = learned
+    assert pipeline.config["copy_bias"] == 0
+    copying = MGIEPipeline(**pipeline.components, **pipeline.defaults | {"copy_bias": 50.0})
+    pieces = pipeline.processor.tokenizer(" trees", add_special_tokens=False).input_ids
+    starts = (pipeline.processor.tokenizer.decode(pieces[:end]).strip() for end in (1, 2))
+    begun = next(filter(None, starts))  # "tzz" is what the model writes in the place of "trees"
+    instructions = [RED, f"make it {begun}zz"]
+    together = copying.encode_instruction(picture(), instructions).expressive_instructions
+    alone = [copying.encode_instruction(picture(), i).expressive_instructions[0] for i in instructions]
+    assert together == alone
+    assert f" {begun}zz" in together[1] and "zz" not in together[0]
+
+
 def test_states_are_those_at_the_position_before_the_visual_tokens(pipeline):
     words = "The house would be red."
     text = dialogue_text(pipeline.processor, question(RED), answer(words))

@@ -19,6 +19,7 @@ _DEFAULTS = (
     "image_guidance_scale",
     "num_visual_tokens",
     "conditioning",
+    "copy_bias",
 )
 
 

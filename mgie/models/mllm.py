@@ -7,7 +7,7 @@ tokens stand.
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,10 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    LogitsProcessor,
+    LogitsProcessorList,
     PreTrainedTokenizerFast,
+    SequenceBiasLogitsProcessor,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -117,6 +120,46 @@ def saved_name(name: str) -> str:
         if name.startswith(prefix):
             return saved + name.removeprefix(prefix)
     return name
+
+
+def copying_words(tokenizer: Any, instructions: Sequence[str], bias: float) -> LogitsProcessorList:
+    """Returns what has a language model that begins a word of its instruction end it as there.
+
+    A small model begins a name that it never met and goes on with one that it knows: "doughon" for doughnut.
+    So each piece of a word of the instruction gets a higher logit after those before it. That is less than
+    the copying of CopyNet (Gu et al., 2016), and needs no training.
+
+    Args:
+        tokenizer: of the model.
+        instructions: of the B rows that it answers together; each row copies from its own.
+        bias: of the logit; 0 changes nothing.
+    """
+    if not bias:
+        return LogitsProcessorList()
+    return LogitsProcessorList([_EachRow([_copying(tokenizer, text, bias) for text in instructions])])
+
+
+class _EachRow(LogitsProcessor):
+    """A processor of its own for each row, or none."""
+
+    def __init__(self, rows: Sequence[LogitsProcessor | None]) -> None:
+        self.rows = rows
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        each = len(scores) // len(self.rows)  # beams
+        parts = zip(self.rows, input_ids.split(each), scores.split(each), strict=True)
+        return torch.cat([own if row is None else row(cast(Any, ids), own) for row, ids, own in parts])
+
+
+def _copying(tokenizer: Any, instruction: str, bias: float) -> LogitsProcessor | None:
+    words = {word.strip(".,:;!?'\"") for word in instruction.split()}
+    words |= {word.lower() for word in words}  # a name may begin it
+    starts: Any = {}
+    for word in sorted(words):
+        pieces = tokenizer(f" {word}", add_special_tokens=False).input_ids
+        begun = [end for end in range(1, len(pieces)) if tokenizer.decode(pieces[:end]).strip()]
+        starts |= {tuple(pieces[: end + 1]): bias for end in begun}
+    return SequenceBiasLogitsProcessor(starts) if starts else None
 
 
 def visual_token_ids(processor: LlavaProcessor, num: int = NUM_VISUAL_TOKENS) -> list[int]:

@@ -122,6 +122,7 @@ def test_it_edits_as_the_original_is_asked(converted: Path):
         "guidance_scale": 7.5,
         "image_guidance_scale": 1.5,
         "conditioning": "mgie",
+        "copy_bias": 0.0,
     }
     assert pipe.mllm.generation_config.no_repeat_ngram_size == 3
     (row,), _, _ = tokenize_dialogues(pipe.processor, [picture()], ["what?"])

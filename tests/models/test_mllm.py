@@ -11,8 +11,10 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 from mgie.models.loading import load_model
 from mgie.models.mllm import (
     build_mllm,
+    copying_words,
     dialogue_text,
     tokenize_dialogues,
+    train_tokenizer,
     visual_token_embeds,
     visual_token_ids,
     visual_token_positions,
@@ -41,6 +43,23 @@ def reference_position(row: list[int], first_id: int, num: int) -> int:
     """Returns where the states begin, as the original's code finds it."""
     first = row.index(first_id) if first_id in row else len(row)
     return max(0, min(first - 1, len(row) - 1 - num))
+
+
+def test_a_word_that_was_begun_goes_on_as_in_its_own_instruction():
+    tokenizer = train_tokenizer(["a dog, a den, a dig"], vocab_size=272)
+    (begun, second, *_) = word = tokenizer(" doughnut", add_special_tokens=False).input_ids
+    assert tokenizer.decode(begun) == " d" and len(word) > 3
+    (copying,) = copying_words(tokenizer, ["make a doughnut!", "Doughnut", "red"], 2.5)
+    scores = torch.zeros(3, len(tokenizer))
+    biased: Any = copying(torch.tensor([[7, 7, begun]] * 3), scores)
+    assert biased[:2].sum() == 5 and biased[0, second] == biased[1, second] == 2.5
+    assert not biased[2].any() and not scores.any()
+    farther: Any = copying(torch.tensor([[7, *word[:2]]] * 3), scores)
+    assert farther[0, word[2]] == 2.5 and farther[0].sum() == 2.5
+    (blank,) = tokenizer(" ", add_special_tokens=False).input_ids
+    for elsewhere in ([7, 7, second], [begun, 7, 7], [7, 7, blank]):  # none has begun it
+        assert not copying(torch.tensor([elsewhere] * 3), scores).any()
+    assert not copying_words(tokenizer, ["make a doughnut"], 0.0)
 
 
 @pytest.mark.parametrize(
