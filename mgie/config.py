@@ -81,6 +81,9 @@ class DataConfig:
     exchanged_rate: float = 0.0
     """Share of the edits that are asked for by another's instruction: the condition is to be what it is with
     their own, so that only the expressive instruction counts, and no words are learned (stage `joint`)."""
+    crowded_rate: float = 0.0
+    """Share of the edits of whole pictures and of regions whose photographs have things on them, as edits of
+    objects find them: else a UNet may take it from the picture that it is one of objects."""
     split: str = "train"
     """Which rows are used."""
     sizes: list[list[int]] = field(default_factory=lambda: [[128, 128]])

@@ -5,7 +5,7 @@ resumed run repeat the original bit for bit.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -29,6 +29,7 @@ from mgie.data.synth import (
     open_scene,
 )
 from mgie.data.synth.edit import FAMILIES, MadeEdit
+from mgie.data.synth.layout import covered
 from mgie.data.synth.object_edits import ObjectEdit
 from mgie.data.synth.region import MIN_SHARE, Region, place_of
 from mgie.data.synth.wording import pick
@@ -43,6 +44,8 @@ _MAX_REGIONS = 2
 _LEAST_REGION = 0.02
 """Share of the picture of a region that is looked for."""
 
+Things = tuple[tuple[str, Box | Mask], ...]
+"""Names of what is to be seen, and where."""
 Size = tuple[int, int]
 """(width, height) in pixels."""
 Key = tuple[int, Size]
@@ -63,7 +66,7 @@ class Sample:
     answer: str
     instead: str | None = None
     """The question about another edit, which is asked in the place of its own."""
-    things: tuple[tuple[str, Box | Mask], ...] = ()
+    things: Things = ()
     """Names of what is to be seen, and where: regions of the photograph, then what an edit put on it."""
     behind: Pixels | None = None
     """The source without what goes; None where nothing does."""
@@ -155,6 +158,12 @@ class PhotographDataset(Dataset[Sample]):
             misplaced_rate=config.misplaced_rate,
             objects=Objects.read(config.objects, config.addable_objects) if config.objects else None,
         )
+        self.crowding = [name for name in self.edits.names if isinstance(FAMILIES[name], ObjectEdit)]
+        if config.crowded_rate and not self.crowding:
+            raise DataError(
+                f"data.crowded_rate is {config.crowded_rate}, and no family puts objects on photographs; set "
+                "data.objects, and such families if data.families is set"
+            )
         self.located = [name for name in self.edits.taken if isinstance(FAMILIES[name], ObjectEdit | Region)]
         self.described = [p for p in self.photographs if p.names or p.captions]
         if config.describe_rate and not self.described:
@@ -166,10 +175,17 @@ class PhotographDataset(Dataset[Sample]):
         rng = np.random.default_rng([self.seed, index])
         describes, instead = rng.random() < self.config.describe_rate, None
         crops: list[Image.Image] = []
+        crowds: list[Things] = []
 
         def opened(photograph: Photograph) -> Scene:
             scene, crop = open_part(photograph, size, self.config, self.edits.objects, rng)
             crops.append(crop)
+            return scene
+
+        def crowded(photograph: Photograph) -> Scene:
+            scene, things = self._crowded(opened(photograph), rng)
+            crops[-1] = as_picture(scene.pixels) if things else crops[-1]
+            crowds.append(things)
             return scene
 
         if describes and rng.random() < _LOCATED_SHARE and self.located:
@@ -183,7 +199,9 @@ class PhotographDataset(Dataset[Sample]):
             made = Made(source=scene.pixels, target=scene.pixels)
             words = DESCRIBE, _description(photograph, rng)
         else:
-            _, scene, edit = self.edits.draw(rng, opened)
+            family, rate = pick(rng, self.edits.names), self.config.crowded_rate
+            is_crowded = rate > 0 and not isinstance(FAMILIES[family], ObjectEdit) and rng.random() < rate
+            _, scene, edit = self.edits.draw(rng, crowded if is_crowded else opened, family)
             made = edit.make(scene)
             words = question(edit.instruction), answer(edit.expressive)
             if self.config.exchanged_rate and rng.random() < self.config.exchanged_rate:
@@ -191,7 +209,7 @@ class PhotographDataset(Dataset[Sample]):
                 instead = other and question(other.instruction)
         # The vision tower's processor gets the crop at its own size, as it gets a user's photo.
         regions = tuple((n, m) for n, m in scene.regions.items() if m.mean() >= _LEAST_REGION)
-        things = regions + made.things
+        things = regions + (crowds[-1] if crowds else ()) + made.things
         picture = crops[-1] if made.source is scene.pixels else as_picture(made.source)
         return Sample(
             picture,
@@ -203,6 +221,17 @@ class PhotographDataset(Dataset[Sample]):
             behind=made.behind,
             arrivals=made.arrivals,
         )
+
+    def _crowded(self, scene: Scene, rng: np.random.Generator) -> tuple[Scene, Things]:
+        """Returns a scene with what an edit of objects finds on it, and where; that hides its regions."""
+        edit = self.edits.another(scene, rng, pick(rng, self.crowding))
+        if edit is None:
+            return scene, ()
+        made = edit.make(scene)
+        free = ~covered(made.source, scene.pixels)
+        regions = {name: mask & free for name, mask in scene.regions.items()}
+        composites = {name: (mask & free, pixels) for name, (mask, pixels) in scene.composites.items()}
+        return replace(scene, pixels=made.source, regions=regions, composites=composites), made.things
 
 
 class RecordDataset(Dataset[Sample]):

@@ -8,12 +8,10 @@ from torch.utils.data import Dataset
 from mgie.config import DataConfig
 from mgie.data.dataset import Size, open_part, photographs_of
 from mgie.data.photographs import Photograph
-from mgie.data.synth import Mask, Objects, Pixels, Scene
+from mgie.data.synth import Objects, Scene
 from mgie.data.synth.layout import Layout, crowd
 from mgie.errors import ConfigError
 
-_VISIBLE = 6 / 255
-"""Change of a channel that is seen; a shadow belongs to its thing."""
 Row = TypeVar("Row", covariant=True)
 
 
@@ -44,8 +42,3 @@ class SceneDataset(Dataset[Row]):
         """Returns what may stand on a scene: one object up to `most`."""
         names = self.objects.names("train" if self.config.split == "train" else "test")
         return crowd(names, scene.pixels.shape, rng)[: rng.integers(1, most + 1)]
-
-
-def covered(source: Pixels, without: Pixels) -> Mask:
-    """Returns the pixels (H, W) of things that one of two scenes (H, W, 3) has and the other has not."""
-    return np.abs(source - without).max(-1) > _VISIBLE

@@ -106,13 +106,38 @@ def test_rows_are_as_a_stage_wants_them(photographs: Path):
         assert row.answer.endswith("[IMG7]")
 
 
-def test_rows_with_objects_on_them(photographs: Path, tmp_path: Path):
+@pytest.fixture
+def objects(tmp_path: Path) -> Path:
+    """A folder of three objects."""
     rows = []
     for i, name in enumerate(("cup", "kite", "sofa")):
         Image.new("RGBA", (20, 20), (90 * i, 200, 250 - 90 * i, 255)).save(tmp_path / f"{name}.png")
         rows.append({"name": name, "image": f"{name}.png", "split": "train"})
     (tmp_path / "objects.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = DataConfig(photographs=str(photographs), objects=str(tmp_path), families=["object_remove"])
+    return tmp_path
+
+
+def test_photographs_of_other_edits_may_have_things_on_them(photographs: Path, objects: Path):
+    families = {"invert": 3, "object_odd_one_out": 1}
+    config = DataConfig(photographs=str(photographs), objects=str(objects), families=families)
+    plain, crowded = (
+        [PhotographDataset(replace(config, crowded_rate=rate), 0)[i, SIZE] for i in range(40)]
+        for rate in (0.0, 0.5)
+    )
+    inverted = [row for row in crowded if np.allclose(row.target, 1 - row.source, atol=0.01)]
+    on_them = [row for row in inverted if row.things]
+    assert 8 < len(on_them) < len(inverted) - 8
+    for row in on_them:
+        names = [name for name, _ in row.things]
+        assert max(map(names.count, names)) >= 2 and len(set(names)) == 2  # the odd one, and the others
+        assert np.array_equal(np.asarray(row.picture), (row.source * 255 + 0.5).astype(np.uint8))
+    assert not any(row.things for row in plain if np.allclose(row.target, 1 - row.source, atol=0.01))
+    with pytest.raises(DataError, match="crowded_rate is 0.5, and no family puts objects on photographs"):
+        PhotographDataset(replace(config, crowded_rate=0.5, families=["invert"]), 0)
+
+
+def test_rows_with_objects_on_them(photographs: Path, objects: Path):
+    config = DataConfig(photographs=str(photographs), objects=str(objects), families=["object_remove"])
     dataset = PhotographDataset(config, 0)
     for i in range(6):
         row = dataset[i, SIZE]

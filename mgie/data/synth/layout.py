@@ -34,6 +34,8 @@ _CROWD = 6
 """Most objects of a crowd."""
 _RIM = 0.02
 _MAX_OVERLAP = 0.1
+_SEEN = 6 / 255
+"""Change of a channel that is seen; a shadow belongs to its thing."""
 _VISIBLE = 4 / 255
 _GROWN = 0.025
 
@@ -179,6 +181,11 @@ def arrivals(before: Layout, after: Layout, shape: tuple[int, ...]) -> tuple[Arr
         looks_same = [old for old in before if (old.name, old.colour) == (new.name, new.colour)]
         found.append((box_of(looks_same[0], shape) if looks_same else None, box_of(new, shape)))
     return tuple(sorted(found, key=lambda arrival: arrival[1].left))
+
+
+def covered(source: Pixels, without: Pixels) -> Mask:
+    """Returns the pixels (H, W) of things that one of two scenes (H, W, 3) has and the other has not."""
+    return np.abs(source - without).max(-1) > _SEEN
 
 
 def changed(source: Pixels, target: Pixels) -> Mask:

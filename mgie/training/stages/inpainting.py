@@ -16,9 +16,9 @@ from torch.nn import functional
 from mgie.config import TrainConfig
 from mgie.data.collate import to_tensor
 from mgie.data.dataset import Key
-from mgie.data.scenes import SceneDataset, covered
+from mgie.data.scenes import SceneDataset
 from mgie.data.synth import Mask, Pixels
-from mgie.data.synth.layout import render
+from mgie.data.synth.layout import covered, render
 from mgie.data.synth.wording import pick
 from mgie.models.inpainting import Inpainter, spread
 from mgie.training.stages.base import HELD_INDEX, Stage, grid, to_images

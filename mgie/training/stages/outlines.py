@@ -17,9 +17,9 @@ from torch.nn import functional
 from mgie.config import DataConfig, TrainConfig
 from mgie.data.collate import to_tensor
 from mgie.data.dataset import Key
-from mgie.data.scenes import SceneDataset, covered
+from mgie.data.scenes import SceneDataset
 from mgie.data.synth import Mask, Pixels
-from mgie.data.synth.layout import render
+from mgie.data.synth.layout import covered, render
 from mgie.data.synth.wording import pick
 from mgie.diffusion import location_loss
 from mgie.errors import ConfigError
