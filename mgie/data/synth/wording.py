@@ -197,7 +197,7 @@ class Wordings:
     def fill(self, template: str, params: Params, rng: np.random.Generator, **given: str) -> str:
         """Returns the template with every slot filled, from `given` or with words for the parameters."""
         values = dict(given)
-        for slot in slots(template) - given.keys():
+        for slot in sorted(slots(template) - given.keys()):  # a set has another order in each process
             if slot == "it":
                 values[slot] = pick(rng, _IT)
                 continue

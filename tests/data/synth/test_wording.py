@@ -1,4 +1,7 @@
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -112,6 +115,27 @@ def test_expressive_templates_have_only_known_slots() -> None:
             assert slots(template) & {"names", "Names", *family.named}, name
             known = {"names", "Names", "amount", "degree", "shade", "objects", "stays"}
             assert slots(template) <= known | {*family.named, *family.choices}, name
+
+
+def test_the_same_seed_gives_the_same_words_in_every_process() -> None:
+    program = """
+import numpy as np
+from mgie.data.synth.wording import Wordings
+words = Wordings(expressive=(), words={name: {name: (name, name.upper())} for name in "abcd"})
+params, rng = {name: name for name in "abcd"}, np.random.default_rng(0)
+print([words.fill("{a} {b} {c} {d}", params, rng) for _ in range(8)])
+"""
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "123"
+    }
+    assert len(said) == 1
 
 
 def test_mistyped_changes_one_word_a_little() -> None:
