@@ -136,6 +136,10 @@ def test_what_an_edit_of_a_part_changes_is_known_to_the_pixel():
 
     output.layers.logits[1, :1] = 9.0
     assert [row is None for row in unet.changed_pixels(output, pictures)] == [False, True]
+    coefficients[0, X] = -1.0  # beside it, it would change less and less, so it is of the whole
+    coefficients[0, ONE] = 0.1
+    unet = painting(coefficients, 0.0)
+    assert unet.changed_pixels(unet(both, 10, torch.randn(2, 3, 8)), pictures) == [None, None]
     whole = painting(coefficients * 0, 9.0)
     assert whole.changed_pixels(whole(both, 10, torch.randn(2, 3, 8)), pictures) == [None, None]
 
