@@ -743,7 +743,6 @@ class MGIEPipeline(DiffusionPipeline):
             everywhere = everywhere[: len(image)].float()
         if not sampling.needs_image:
             return noise_text, everywhere, output
-
         noise_image, *noise_uncond = others
 
         def guided(noise_text: Tensor) -> Tensor:

@@ -174,18 +174,15 @@ class PhotographDataset(Dataset[Sample]):
         index, size = key
         rng = np.random.default_rng([self.seed, index])
         describes, instead = rng.random() < self.config.describe_rate, None
-        crops: list[Image.Image] = []
-        crowds: list[Things] = []
+        is_crowded = False
+        views: list[tuple[Image.Image, Things]] = []
 
         def opened(photograph: Photograph) -> Scene:
-            scene, crop = open_part(photograph, size, self.config, self.edits.objects, rng)
-            crops.append(crop)
-            return scene
-
-        def crowded(photograph: Photograph) -> Scene:
-            scene, things = self._crowded(opened(photograph), rng)
-            crops[-1] = as_picture(scene.pixels) if things else crops[-1]
-            crowds.append(things)
+            scene, picture = open_part(photograph, size, self.config, self.edits.objects, rng)
+            things: Things = ()
+            if is_crowded:
+                scene, things = self._crowded(scene, rng)
+            views.append((as_picture(scene.pixels) if things else picture, things))
             return scene
 
         if describes and rng.random() < _LOCATED_SHARE and self.located:
@@ -201,23 +198,22 @@ class PhotographDataset(Dataset[Sample]):
         else:
             family, rate = pick(rng, self.edits.names), self.config.crowded_rate
             is_crowded = rate > 0 and not isinstance(FAMILIES[family], ObjectEdit) and rng.random() < rate
-            _, scene, edit = self.edits.draw(rng, crowded if is_crowded else opened, family)
+            _, scene, edit = self.edits.draw(rng, opened, family)
             made = edit.make(scene)
             words = question(edit.instruction), answer(edit.expressive)
             if self.config.exchanged_rate and rng.random() < self.config.exchanged_rate:
                 other = self.edits.another(scene, rng)
                 instead = other and question(other.instruction)
         # The vision tower's processor gets the crop at its own size, as it gets a user's photo.
+        picture, standing = views[-1]
         regions = tuple((n, m) for n, m in scene.regions.items() if m.mean() >= _LEAST_REGION)
-        things = regions + (crowds[-1] if crowds else ()) + made.things
-        picture = crops[-1] if made.source is scene.pixels else as_picture(made.source)
         return Sample(
-            picture,
+            picture if made.source is scene.pixels else as_picture(made.source),
             made.source,
             made.target,
             *words,
             instead=instead,
-            things=things,
+            things=regions + standing + made.things,
             behind=made.behind,
             arrivals=made.arrivals,
         )
