@@ -138,7 +138,8 @@ class TrainConfig:
     learning_rate: float = 3e-4
     """Peak learning rate."""
     learning_rates: dict[str, float] = field(default_factory=dict)
-    """Other peak rates for single parts: `mllm`, `edit_head`, `unet`; 0 freezes a part."""
+    """Other peak rates for single parts: `mllm`, `edit_head`, `unet`, or what is within, as `unet.layers`,
+    whose own rate counts; 0 freezes a part."""
     warmup_steps: int = 100
     """Steps of linear warm-up."""
     decay_steps: int = 0

@@ -27,17 +27,20 @@ def build_optimizer(module: nn.Module, config: TrainConfig) -> Optimizer:
     Raises:
         ConfigError: if a named part does not exist, or the package of the optimizer.
     """
-    freeze_parts(module, config)
+    rates = freeze_parts(module, config)
     is_muon = config.optimizer == "muon"
+    hidden = _hidden_matrices(module) if is_muon else set()
+    alike: dict[tuple[str, float], list[nn.Parameter]] = {}
+    for path, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            alike.setdefault((path.partition(".")[0], rates[path]), []).append(parameter)
     groups = list[dict[str, Any]]()
-    for name, part in _parts(module).items():
-        hidden = _hidden_matrices(part) if is_muon else set()
-        rate = config.learning_rates.get(name, config.learning_rate)
-        common = {"lr": rate, "weight_decay": config.weight_decay}
+    for (_, rate), parameters in alike.items():
         for use_muon in (True, False):  # AdamW does not read it
-            parameters = [p for p in part.parameters() if p.requires_grad and (p in hidden) == use_muon]
-            if parameters:
-                groups.append({"params": parameters, "use_muon": use_muon, **common})
+            own = [p for p in parameters if (p in hidden) == use_muon]
+            if own:
+                common = {"lr": rate, "weight_decay": config.weight_decay}
+                groups.append({"params": own, "use_muon": use_muon, **common})
     if not is_muon:
         return AdamW(groups, betas=_BETAS, fused=True)
     try:
@@ -57,24 +60,27 @@ def _hidden_matrices(part: nn.Module) -> set[Tensor]:
     }
 
 
-def freeze_parts(module: nn.Module, config: TrainConfig) -> None:
-    """Takes the gradients from the parts whose rate in `learning_rates` is 0.
+def freeze_parts(module: nn.Module, config: TrainConfig) -> dict[str, float]:
+    """Takes the gradients from what has the rate 0, and returns the rate of each parameter by its path.
 
     Raises:
-        ConfigError: if a named part does not exist.
+        ConfigError: if a part that is named in `learning_rates` does not exist.
     """
-    parts = _parts(module)
-    for name, rate in config.learning_rates.items():
-        if name not in parts:
-            raise ConfigError(f"learning_rates.{name}: stage {config.stage} trains {', '.join(parts)}")
-        if rate == 0:
-            parts[name].requires_grad_(False)
-
-
-def _parts(module: nn.Module) -> dict[str, nn.Module]:
-    return {
-        name: child for name, child in module.named_children() if next(child.parameters(), None) is not None
-    }
+    paths = [path for path, _ in module.named_modules()]
+    parts = sorted(config.learning_rates, key=len, reverse=True)
+    for part in parts:
+        if part not in paths:
+            children = (
+                n for n, child in module.named_children() if next(child.parameters(), None) is not None
+            )
+            raise ConfigError(f"learning_rates.{part}: stage {config.stage} trains {', '.join(children)}")
+    rates = dict[str, float]()
+    for path, parameter in module.named_parameters():
+        own = next((part for part in parts if path.startswith(f"{part}.")), None)
+        rates[path] = config.learning_rate if own is None else config.learning_rates[own]
+        if rates[path] == 0:
+            parameter.requires_grad_(False)
+    return rates
 
 
 def build_schedule(optimizer: Optimizer, config: TrainConfig) -> LambdaLR:

@@ -28,6 +28,16 @@ def test_rate_zero_freezes(tmp_path: Path):
     assert not module.first.weight.requires_grad and module.second.weight.requires_grad
 
 
+def test_what_is_within_a_part_has_its_own_rate(tmp_path: Path):
+    module = torch.nn.ModuleDict({"unet": torch.nn.ModuleList([ToyModule(0.0), ToyModule(0.0)])})
+    rates = {"unet": 0.0, "unet.1": 0.02, "unet.1.first": 0.03}
+    first, second = build_optimizer(module, toy_config(tmp_path, learning_rates=rates)).param_groups
+    taught = module["unet"][1]
+    assert {id(p) for p in first["params"]} == {id(p) for p in taught.first.parameters()}
+    assert {id(p) for p in second["params"]} == {id(p) for p in taught.second.parameters()}
+    assert (first["lr"], second["lr"]) == (0.03, 0.02)
+
+
 def test_what_is_frozen_already_stays_out(tmp_path: Path):
     module = ToyModule(0.0)
     module.first.bias.requires_grad_(False)
