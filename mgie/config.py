@@ -170,6 +170,9 @@ class TrainConfig:
     cached_batches: int = 0
     """Batches that a frozen language model and the autoencoder read once, and the rest is trained on again
     and again, from memory; 0 for new ones at every step (stage `joint` with `learning_rates: {mllm: 0}`)."""
+    own_words_rate: float = 0.0
+    """Share of the rows, of those whose instruction is not vague, that a language model which is not trained
+    answers itself: so the UNet learns to bear with its errors, as of where a thing is (stage `joint`)."""
     sight_weight: float = 0.0
     """Weight of knowing what is where on made edits, which is read off the vision tower's patches: its
     answers alone teach a small language model hardly to look (stages `language` and `joint`)."""
@@ -201,6 +204,7 @@ class TrainConfig:
             "sight_weight",
             "hold_weight",
             "cached_batches",
+            "own_words_rate",
         )
         for name in numbers:
             if not 0 <= getattr(self, name) < float("inf"):
@@ -209,6 +213,12 @@ class TrainConfig:
             raise ConfigError(f"ema_decay is {self.ema_decay}; expected 0 or more and less than 1")
         if not 0 <= 3 * self.condition_dropout <= 1:
             raise ConfigError(f"condition_dropout is {self.condition_dropout}; expected 0 to 1/3")
+        if self.own_words_rate > 1:
+            raise ConfigError(f"own_words_rate is {self.own_words_rate}; expected a share, 0 to 1")
+        if self.own_words_rate and self.data.exchanged_rate:
+            raise ConfigError(
+                "own_words_rate is for answers to one's own instruction; set data.exchanged_rate=0"
+            )
         if self.timestep_shift <= 0:
             raise ConfigError(f"timestep_shift is {self.timestep_shift}; expected more than 0, 1 for uniform")
         if self.warmup_steps + self.decay_steps > self.max_steps:

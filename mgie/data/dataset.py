@@ -66,6 +66,8 @@ class Sample:
     answer: str
     instead: str | None = None
     """The question about another edit, which is asked in the place of its own."""
+    vague: bool = False
+    """Whether the question leaves the edit open, so that only the answer says it."""
     things: Things = ()
     """Names of what is to be seen, and where: regions of the photograph, then what an edit put on it."""
     behind: Pixels | None = None
@@ -173,7 +175,7 @@ class PhotographDataset(Dataset[Sample]):
         """Returns the row that belongs to the index, at the size."""
         index, size = key
         rng = np.random.default_rng([self.seed, index])
-        describes, instead = rng.random() < self.config.describe_rate, None
+        describes, instead, vague = rng.random() < self.config.describe_rate, None, False
         is_crowded = False
         views: list[tuple[Image.Image, Things]] = []
 
@@ -200,7 +202,7 @@ class PhotographDataset(Dataset[Sample]):
             is_crowded = rate > 0 and not isinstance(FAMILIES[family], ObjectEdit) and rng.random() < rate
             _, scene, edit = self.edits.draw(rng, opened, family)
             made = edit.make(scene)
-            words = question(edit.instruction), answer(edit.expressive)
+            words, vague = (question(edit.instruction), answer(edit.expressive)), edit.vague
             if self.config.exchanged_rate and rng.random() < self.config.exchanged_rate:
                 other = self.edits.another(scene, rng)
                 instead = other and question(other.instruction)
@@ -213,6 +215,7 @@ class PhotographDataset(Dataset[Sample]):
             made.target,
             *words,
             instead=instead,
+            vague=vague,
             things=regions + standing + made.things,
             behind=made.behind,
             arrivals=made.arrivals,

@@ -24,6 +24,7 @@ from mgie.models.edit_head import EditHead
 from mgie.models.layers import MAX_ARRIVALS
 from mgie.models.mllm import (
     Reading,
+    in_own_words,
     question_states,
     read_answers,
     visual_token_embeds,
@@ -111,6 +112,8 @@ class MGIE(nn.Module):
         location_weight: see `mgie.diffusion.denoising_loss`.
         sight_weight: weight of `mgie.models.sight.Sight`, for rows that say what is where.
         hold_weight: weight of `HeldCondition`, which keeps language model and edit head as they are now.
+        own_words_rate: share of the rows, of those whose instruction is not vague, whose answer the language
+            model writes itself; for one that is not trained.
         conditioning: for "lgie" the batch has no picture for the language model; for "ip2p" it has no answer
             either, and the states of the question's tokens take the place of the visual tokens' in step 1.
     """
@@ -133,6 +136,7 @@ class MGIE(nn.Module):
         conditioning: Conditioning = "mgie",
         sight_weight: float = 0.0,
         hold_weight: float = 0.0,
+        own_words_rate: float = 0.0,
     ) -> None:
         super().__init__()
         self.mllm, self.edit_head, self.vae, self.unet = mllm, edit_head, vae.requires_grad_(False), unet
@@ -142,6 +146,7 @@ class MGIE(nn.Module):
         self.relative_to_copy, self.location_weight = relative_to_copy, location_weight
         self.conditioning: Conditioning = conditioning
         self.sight_weight, self.hold_weight = sight_weight, hold_weight
+        self.own_words_rate = own_words_rate
         self.paints_layers = isinstance(unet, ChangeUNet2DConditionModel)
         if sight_weight:
             self.sight = Sight(mllm.lm_head.in_features)
@@ -167,6 +172,7 @@ class MGIE(nn.Module):
         elif encoded:
             prompt_embeds = self.edit_head(batch["visual_token_states"], embeds)
         else:
+            batch = self._in_own_words(batch)
             reading, states = imagine(self.mllm, batch, self.visual_token_ids)
             lm_loss = reading.loss
             if self.sight_weight:
@@ -250,8 +256,16 @@ class MGIE(nn.Module):
         are, and of `mgie.diffusion.changed_places` (B, 1, h, w): `changed`, `gone` from the source to what
         is behind, `come` from there to the target.
         """
-        _, states = imagine(self.mllm, batch, self.visual_token_ids)
+        _, states = imagine(self.mllm, self._in_own_words(batch), self.visual_token_ids)
         return {"visual_token_states": states, **self._encode_pictures(batch)}
+
+    def _in_own_words(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns a batch some of whose first rows the language model answers itself."""
+        if not self.own_words_rate:
+            return batch
+        vague = batch["vague"]
+        first = torch.arange(len(vague), device=vague.device) < self.own_words_rate * len(vague)
+        return in_own_words(self.mllm, batch, first & ~vague, self.visual_token_ids[0])
 
     def _encode_pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns what `encode` does, but for the visual tokens.

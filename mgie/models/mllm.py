@@ -245,6 +245,53 @@ def read_answers(mllm: LlavaForConditionalGeneration, batch: Mapping[str, Tensor
     return Reading(states, loss, midway[0], patches[0] if patches else None)
 
 
+@torch.no_grad()
+def in_own_words(
+    mllm: LlavaForConditionalGeneration, batch: Mapping[str, Tensor], rows: Tensor, first_id: int
+) -> dict[str, Tensor]:
+    """Returns dialogues with the answers of some rows as the language model writes them itself.
+
+    Where it writes no visual tokens, the true answer stays.
+
+    Args:
+        mllm: LLaVA, whose generation settings decide how.
+        batch: as of `read_answers`, padded on the right; all of an answer's tokens are labels.
+        rows: (B,), bool, which.
+        first_id: id of `[IMG0]`.
+    """
+    told, asked = dict(batch), rows.nonzero()[:, 0].tolist()
+    if not asked:
+        return told
+    end, pad = (int(getattr(mllm.generation_config, f"{name}_token_id")) for name in ("eos", "pad"))
+    lengths = (batch["labels"] != -100).int().argmax(1).tolist()
+    columns = zip(batch["input_ids"], batch["attention_mask"], lengths, strict=True)
+    dialogues = [(ids[:length], ids[length : int(mask.sum())]) for ids, mask, length in columns]
+    prompts = [dialogues[row][0] for row in asked]
+    seen = {} if "pixel_values" not in batch else {"pixel_values": batch["pixel_values"][rows]}
+    generating: Any = mllm  # whose mixin is typed for others
+    written = generating.generate(
+        input_ids=_padded(prompts, pad, "left"),
+        attention_mask=_padded([torch.ones_like(ids) for ids in prompts], 0, "left"),
+        **seen,
+        suppress_tokens=[mllm.config.image_token_index],  # words may not call for another picture
+    )
+    for row, answer in zip(asked, written[:, max(map(len, prompts)) :], strict=True):
+        own = answer[(answer == end).cumsum(0) - (answer == end).int() == 0]  # up to the first end
+        if (own == first_id).any():
+            dialogues[row] = dialogues[row][0], own
+    rows_of = [torch.cat(dialogue) for dialogue in dialogues]
+    told["input_ids"] = _padded(rows_of, pad)
+    told["attention_mask"] = _padded([torch.ones_like(ids) for ids in rows_of], 0)
+    told["labels"] = _padded(
+        [torch.cat([torch.full_like(prompt, -100), own]) for prompt, own in dialogues], -100
+    )
+    return told
+
+
+def _padded(rows: list[Tensor], value: int, side: str = "right") -> Tensor:
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value, padding_side=side)
+
+
 @contextlib.contextmanager
 def _outputs(module: nn.Module) -> Iterator[list[Tensor]]:
     """Gives a list of what a module returns meanwhile."""

@@ -105,5 +105,6 @@ def _made_of(config: TrainConfig) -> str:
         "model": {name: part for name, part in model.items() if name not in _NOT_READ},
         "seed": config.seed,
         "batch_size": config.batch_size,
+        "own_words_rate": config.own_words_rate,
     }
     return yaml.safe_dump(values, sort_keys=False)

@@ -3,16 +3,20 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
+from mgie.data.collate import EditCollator
+from mgie.data.dataset import Sample
 from mgie.models.loading import load_model
 from mgie.models.mllm import (
     build_mllm,
     copying_words,
     dialogue_text,
+    in_own_words,
     tokenize_dialogues,
     train_tokenizer,
     visual_token_embeds,
@@ -142,3 +146,47 @@ def test_the_model_sees_the_picture(processor: LlavaProcessor, mllm: LlavaForCon
         inputs = ask(processor, Image.new("RGB", (32, 32), colour))
         logits.append(mllm(**inputs).logits[0, -1])
     assert not torch.allclose(logits[0], logits[1])
+
+
+def test_rows_in_own_words_are_what_the_model_writes(
+    processor: LlavaProcessor, mllm: LlavaForConditionalGeneration, monkeypatch: pytest.MonkeyPatch
+):
+    """Four rows, three are asked: one answers longer than the truth, one calls for no picture."""
+    grey = np.full((16, 16, 3), 0.5, np.float32)
+    samples = [
+        Sample(
+            Image.new("RGB", (20, 20), (50 * i, 0, 0)), grey, grey, question(asked), answer("It would be.")
+        )
+        for i, asked in enumerate(("make it red", "blue", "turn the tree green", "grey"))
+    ]
+    batch, tokenizer = EditCollator(processor)(samples), processor.tokenizer
+    rows, own = torch.tensor([True, False, True, True]), ("It would all be of a deep red.", "Green.", "Grey.")
+    first_id, end = visual_token_ids(processor)[0], tokenizer.eos_token_id
+    texts = [answer(own[0]), answer(own[1]), own[2]]
+    answers = [[*tokenizer(f" {text}").input_ids, end] for text in texts]
+    called: dict[str, Any] = {}
+
+    def generate(input_ids: torch.Tensor, **options: Any) -> torch.Tensor:
+        called.update(options, input_ids=input_ids)
+        longest = max(map(len, answers)) + 2
+        padded = torch.tensor(
+            [ids + [7] * (longest - len(ids)) for ids in answers]
+        )  # after the end, anything
+        return torch.cat([input_ids, padded], 1)
+
+    monkeypatch.setattr(mllm, "generate", generate)
+    told = in_own_words(mllm, batch, rows, first_id)
+    for asked, ids, mask in zip((0, 2, 3), called["input_ids"], called["attention_mask"], strict=True):
+        prompt = batch["input_ids"][asked][: int((batch["labels"][asked] != -100).int().argmax())]
+        assert torch.equal(ids[mask == 1], prompt) and mask[-1] == 1
+    assert torch.equal(called["pixel_values"], batch["pixel_values"][rows])
+
+    expected = [answers[0], None, answers[1], None]
+    for row, own_ids in enumerate(expected):
+        learned = told["labels"][row][told["labels"][row] != -100].tolist()
+        was = batch["labels"][row][batch["labels"][row] != -100].tolist()
+        assert learned == (was if own_ids is None else own_ids)
+        told_row = told["input_ids"][row][told["attention_mask"][row] == 1].tolist()
+        assert told_row[-len(learned) :] == learned
+    assert told["source"] is batch["source"]
+    assert in_own_words(mllm, batch, rows & False, first_id) == dict(batch)

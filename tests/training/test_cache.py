@@ -81,7 +81,9 @@ def test_every_row_is_drawn_and_a_key_draws_the_same(trained: tuple[TrainConfig,
     assert torch.equal(rows[7, (32, 32)]["image_latents"], rows[7, (32, 32)]["image_latents"])
 
 
-@pytest.mark.parametrize("change", [{"seed": 9}, {"data.crop": [0.5, 0.6]}, {"batch_size": 3}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 9}, {"data.crop": [0.5, 0.6]}, {"batch_size": 3}, {"own_words_rate": 0.5}]
+)
 def test_a_cache_of_something_else_is_refused(
     trained: tuple[TrainConfig, Path], smoke: Smoke, change: dict[str, object]
 ):

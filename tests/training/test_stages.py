@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+import mgie.models.mgie
 import mgie.training.stages.backbone
 import mgie.training.stages.vision
 from mgie.config import TrainConfig
@@ -275,6 +276,36 @@ def test_a_language_model_learns_on_under_a_unet_that_rests(smoke: Smoke, pipeli
         for old, new in zip(*(p.components[name].parameters() for p in (before, trained)), strict=True):
             torch.testing.assert_close(old, new)
     assert not torch.equal(before.mllm.lm_head.weight, trained.mllm.lm_head.weight)
+
+
+def test_some_rows_are_painted_by_the_models_own_words(smoke: Smoke, monkeypatch: pytest.MonkeyPatch):
+    """Of the first half of the rows, those whose instruction is not vague; the others are as before."""
+    frozen = {"learning_rates": {"mllm": 0}, "batch_size": 8, "data.vague_rate": 0.5}
+    stage, asked = build_stage(smoke(**frozen, own_words_rate=0.5)), list[list[bool]]()
+
+    def answered(mllm: object, batch: dict[str, Tensor], rows: Tensor, first_id: int) -> dict[str, Tensor]:
+        asked.append(rows.tolist())
+        answers = rows[:, None] & (batch["labels"] != -100)
+        return batch | {"input_ids": torch.where(answers, first_id, batch["input_ids"])}
+
+    monkeypatch.setattr(mgie.models.mgie, "in_own_words", answered)
+    batch = stage.collate([stage.dataset[i, (32, 32)] for i in range(8)])
+    module = stage.module.eval()
+    with torch.no_grad():
+        own, loss = module.encode(batch), module(batch, step_generator(0, 0, 0))["loss"]
+        module.own_words_rate = 0.0
+        true = module.encode(batch)
+        assert module(batch, step_generator(0, 0, 0))["loss"] != loss
+    vague = batch["vague"].tolist()
+    assert asked == 2 * [[not row for row in vague[:4]] + [False] * 4] and 0 < sum(asked[0]) < 4
+    apart = (own["visual_token_states"] - true["visual_token_states"]).abs().amax((1, 2)) > 1e-4
+    assert apart.tolist() == asked[0]
+
+
+@pytest.mark.parametrize("changes", [{}, {"learning_rates": {"mllm": 0}, "model.conditioning": "ip2p"}])
+def test_a_language_model_does_not_learn_from_itself(smoke: Smoke, changes: dict[str, Any]):
+    with pytest.raises(ConfigError, match=r"own_words_rate is 0\.5, for a language model that answers and"):
+        build_stage(smoke(own_words_rate=0.5, **changes))
 
 
 @pytest.mark.parametrize("changes", [{"model.conditioning": "ip2p"}, {"cached_batches": 3}])

@@ -83,12 +83,20 @@ def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
     """Returns what is trained, of the pipeline's own parts; what is not used is frozen.
 
     Raises:
-        ConfigError: if a condition is to be held that the language model's answers do not give.
+        ConfigError: if a condition is to be held that the language model's answers do not give, or it is to
+            learn from its own.
     """
     if config.hold_weight and (pipeline.config["conditioning"] == "ip2p" or config.cached_batches):
         raise ConfigError(
             f"hold_weight is {config.hold_weight}, for a language model whose answers are trained; set 0, or "
             "cached_batches=0 and a model.conditioning other than ip2p"
+        )
+    if config.own_words_rate and (
+        pipeline.config["conditioning"] == "ip2p" or config.learning_rates.get("mllm", config.learning_rate)
+    ):
+        raise ConfigError(
+            f"own_words_rate is {config.own_words_rate}, for a language model that answers and is not "
+            "trained; set learning_rates.mllm=0 and a model.conditioning other than ip2p, or own_words_rate=0"
         )
     sees = pipeline.config["conditioning"] == "mgie"
     module = MGIE(
@@ -108,6 +116,7 @@ def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
         # Where the language model sees, and has not yet seen all there is.
         sight_weight=config.sight_weight if sees and not config.cached_batches else 0.0,
         hold_weight=config.hold_weight,
+        own_words_rate=config.own_words_rate,
     )
     mllm = module.mllm
     if not config.diffusion_weight:
