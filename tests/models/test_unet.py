@@ -8,7 +8,8 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 
 from mgie.models.backbone import FEATURES
-from mgie.models.unet import ChangeUNet2DConditionModel, FindingUNet2DConditionModel, widen_conv_in
+from mgie.models.layers import gate
+from mgie.models.unet import ChangeUNet2DConditionModel, FindingUNet2DConditionModel, _decided, widen_conv_in
 
 MEANS, GUIDE, X, ONE, KNOWN = 4, 12, 44, 49, 50
 """What a change UNet of four channels knows of a place: where means, guide, x and constant are; how much."""
@@ -113,11 +114,30 @@ def test_the_source_stays_exactly_where_nothing_is_to_change():
         torch.testing.assert_close(output.changed_logits, torch.full((2, 1, 8, 8), logit))
         change = (output.sample - source).abs().mean().item()
         assert change == 0 if least == 0 else change > least
-    unet = taught(small_unet(ChangeUNet2DConditionModel), 9.0)
-    whole = unet(both, 10, context).sample - source
-    for share, gate in ((0.33, 0.0), (0.5, 0.5), (0.67, 1.0)):  # of each place, but for the doubt
-        torch.nn.init.constant_(unet.conv_out.bias[4:5], 1.0 + torch.logit(torch.tensor(share)).item())
-        torch.testing.assert_close(unet(both, 10, context).sample - source, gate * whole)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("chances", "shown"),
+    [
+        ((0.999, 0.915, 0.85, 0.70), (1, 0.97, 0.5, 0)),
+        ((0.60, 0.60, 0.05, 0.05), (0.80, 0.80, 0, 0)),  # hard to say, and still there rather than elsewhere
+        ((0.30, 0.30, 0.05, 0.05), (0, 0, 0, 0)),
+        ((1e-9, 1e-9, 1e-9, 1e-9), (0, 0, 0, 0)),
+    ],
+)
+def test_a_change_shows_where_it_is_about_as_likely_as_it_gets(
+    chances: tuple[float, ...], shown: tuple[float, ...]
+):
+    """Of the places, nearly all are as the first in the first case, and a fourth each in the others."""
+    widths = (61, 1, 1, 1) if chances[0] > 0.9 else (16, 16, 16, 16)
+    columns = torch.tensor([c for c, width in zip(chances, widths, strict=True) for _ in range(width)])
+    expected = torch.tensor([s for s, width in zip(shown, widths, strict=True) for _ in range(width)])
+    for dtype in (torch.float32, torch.bfloat16):
+        logits = columns.double().logit().to(dtype).expand(1, 1, 3, -1)
+        torch.testing.assert_close(
+            gate(_decided(logits)).float(), expected.float().expand(1, 1, 3, -1), atol=0.05, rtol=0
+        )
 
 
 @torch.no_grad()
