@@ -135,6 +135,7 @@ def denoising_loss(
     relative_to_copy: bool = False,
     location_weight: float = 1.0,
     layers: TrueLayers | None = None,
+    covered: Tensor | None = None,
 ) -> Tensor:
     """Returns the mean squared error of the UNet's prediction, a scalar (MGIE, equation 4).
 
@@ -156,6 +157,8 @@ def denoising_loss(
         location_weight: weight of `location_loss`.
         layers: what goes and comes, see `copy_loss` and `layers_loss`; for a UNet that says where it changes
             the picture.
+        covered: (B, 1, STEPS * h, STEPS * w), how much a pattern covers, for such a UNet: `latents` and
+            `changed` are those of the target without it.
     """
     noise, timesteps = noise.to(latents), timesteps.to(latents.device)
     noisy = scheduler.add_noise(latents, noise, timesteps)
@@ -172,6 +175,8 @@ def denoising_loss(
         if layers is not None:
             location = location + _COPY_WEIGHT * copy_loss(output.offsets, layers.squares, changed)
             location = location + layers_loss(output.layers, layers, latents)
+        if covered is not None:
+            location = location + location_loss(output.pattern_logits, covered)
     wanted = {
         "epsilon": lambda: noise,
         "v_prediction": lambda: scheduler.get_velocity(latents, noise, timesteps),
@@ -289,7 +294,7 @@ def location_loss(changed_logits: Tensor, changed: Tensor) -> Tensor:
     that a small object counts as much as a large region.
 
     Args:
-        changed_logits: (B, 1, h, w), see `mgie.models.unet.ChangeUNet2DConditionOutput`.
+        changed_logits: (B, 1, h, w), see `mgie.models.unet.ChangeUNet2DConditionOutput`; or of a pattern.
         changed: (B, 1, h, w) in [0, 1], as of `changed_places`.
     """
     changed = changed.float()

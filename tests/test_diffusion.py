@@ -148,19 +148,24 @@ def test_a_unet_that_says_where_learns_apart_what_and_where():
     right = torch.logit(places, eps=1e-4)
     scheduler = DDPMScheduler(prediction_type="sample")
 
-    def loss(change: Tensor, changed_logits: Tensor) -> float:
+    def loss(change: Tensor, changed_logits: Tensor, covered: Tensor | None = None) -> float:
         def unet(sample: Tensor, *_: Tensor) -> SimpleNamespace:
             painted = source + changed_logits.sigmoid() * change
-            return SimpleNamespace(sample=painted, change=change, changed_logits=changed_logits)
+            return SimpleNamespace(
+                sample=painted, change=change, changed_logits=changed_logits, pattern_logits=right
+            )
 
         rest = torch.ones(3, 5, 6), noise, torch.tensor([0, 500, 999]), places
-        return denoising_loss(unet, scheduler, target, source, *rest, location_weight=3.0).item()
+        patterns = {} if covered is None else {"covered": covered}
+        return denoising_loss(unet, scheduler, target, source, *rest, location_weight=3.0, **patterns).item()
 
     least, where = (3 * location_loss(logits, places).item() for logits in (right, -right))
     what = (target - source).square().mean().item()
     assert loss(change, right) == pytest.approx(least)  # whatever it would paint elsewhere
     assert loss(change, -right) == pytest.approx(where) and where > 10 * least
     assert loss(0 * change, -right) == pytest.approx(what + where)
+    assert loss(change, right, places) == pytest.approx(2 * least)  # of a pattern
+    assert loss(change, right, 1 - places) == pytest.approx(least + 3 * location_loss(right, 1 - places))
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])

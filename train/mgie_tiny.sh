@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes mgie-tiny from raw photographs: 37 hours on a CPU core, and where there is a GPU, one more stage there. An interrupted run goes
+# Makes mgie-tiny from raw photographs: 38 hours on a CPU core, and where there is a GPU, one more stage there. An interrupted run goes
 # on where it was.
 #
 #   train/mgie_tiny.sh DATA TEACHER OUT [--set KEY=VALUE ...]
@@ -46,8 +46,9 @@ if python -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then
     stage "$last" "${edits[@]}" --set "model.pipeline=$out/paint/pipeline"
 fi
 stage wordings "${edits[@]}" --set "model.pipeline=$out/$last/pipeline"
+stage answers "${edits[@]}" --set "model.pipeline=$out/wordings/pipeline"
 
-mgie extract "$out/wordings" -o "$out/mgie-tiny" --dtype float16 \
+mgie extract "$out/answers" -o "$out/mgie-tiny" --dtype float16 \
     --licence "CC-BY-NC-4.0 (some of the photographs are for research only)" \
     --data "made edits (mgie.data.synth) of the photographs in $(basename "$data")" \
     --data "real people's requests in $(basename "$data")/instructions" \

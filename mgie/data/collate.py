@@ -31,10 +31,12 @@ def to_tensor(pictures: Sequence[Pixels]) -> Tensor:
 
 
 def collate_pictures(samples: Sequence[Sample]) -> dict[str, Tensor]:
-    """Returns `source`, `target` and `behind`, (B, 3, H, W) in [-1, 1], and `arrivals` (B, 2, 2, 4).
+    """Returns `source`, `target`, `plain` and `behind`, (B, 3, H, W) in [-1, 1].
 
-    See `mgie.data.synth.Made`; what is behind is the source where nothing goes. The squares, where from and
-    where to, are left, top, right and bottom in [-1, 1]; zeros where there is none.
+    And `covered` (B, 1, H, W) in [0, 1], how much of `plain` the target shows, and `arrivals` (B, 2, 2, 4).
+    See `mgie.data.synth.Made`; what is behind is the source where nothing goes, and without a pattern all is
+    covered. The squares, where from and where to, are left, top, right and bottom in [-1, 1]; zeros where
+    there is none.
     """
     arrivals = torch.zeros(len(samples), MAX_ARRIVALS, 2, 4)
     for i, sample in enumerate(samples):
@@ -45,9 +47,16 @@ def collate_pictures(samples: Sequence[Sample]) -> dict[str, Tensor]:
                     continue
                 corners = (box.left, box.top, box.left + box.side, box.top + box.side)
                 arrivals[i, j, k] = torch.tensor(corners) / torch.tensor([width, height] * 2) * 2 - 1
+    target = to_tensor([sample.target for sample in samples])
+    plain, covered = target.clone(), torch.ones_like(target[:, :1])
+    for i, sample in enumerate(samples):
+        if sample.plain is not None and sample.cover is not None:
+            plain[i], covered[i] = to_tensor([sample.plain])[0], torch.from_numpy(sample.cover)
     return {
         "source": to_tensor([sample.source for sample in samples]),
-        "target": to_tensor([sample.target for sample in samples]),
+        "target": target,
+        "plain": plain,
+        "covered": covered,
         "behind": to_tensor([s.source if s.behind is None else s.behind for s in samples]),
         "arrivals": arrivals,
     }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
@@ -70,6 +71,10 @@ class Sample:
     """Whether the question leaves the edit open, so that only the answer says it."""
     things: Things = ()
     """Names of what is to be seen, and where: regions of the photograph, then what an edit put on it."""
+    plain: Pixels | None = None
+    """What a target in a pattern is painted with; see `Made`."""
+    cover: NDArray[np.float32] | None = None
+    """How much of each pixel of that it shows, (H, W) in [0, 1]."""
     behind: Pixels | None = None
     """The source without what goes; None where nothing does."""
     arrivals: tuple[Arrival, ...] = ()
@@ -217,6 +222,8 @@ class PhotographDataset(Dataset[Sample]):
             instead=instead,
             vague=vague,
             things=regions + standing + made.things,
+            plain=made.plain,
+            cover=made.cover,
             behind=made.behind,
             arrivals=made.arrivals,
         )

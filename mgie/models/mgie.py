@@ -7,6 +7,7 @@ import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 from transformers import LlavaForConditionalGeneration
 
 from mgie.config import Conditioning
@@ -31,6 +32,7 @@ from mgie.models.mllm import (
     visual_token_positions,
     visual_token_states,
 )
+from mgie.models.pattern import STEPS
 from mgie.models.sight import Sight, seen
 from mgie.models.unet import ChangeUNet2DConditionModel
 
@@ -147,7 +149,7 @@ class MGIE(nn.Module):
         self.conditioning: Conditioning = conditioning
         self.sight_weight, self.hold_weight = sight_weight, hold_weight
         self.own_words_rate = own_words_rate
-        self.paints_layers = isinstance(unet, ChangeUNet2DConditionModel)
+        self.says_where = isinstance(unet, ChangeUNet2DConditionModel)
         if sight_weight:
             self.sight = Sight(mllm.lm_head.in_features)
         if hold_weight:
@@ -218,13 +220,13 @@ class MGIE(nn.Module):
                 timestep_shift=self.timestep_shift,
             )
         latents = target_latents(latent_dist, vae.config.scaling_factor, draws.latent_noise)
-        prompt_embeds, latents, image_latents, changed, arrivals, gone, come, behind = (
+        prompt_embeds, latents, image_latents, changed, arrivals, gone, come, behind, covered = (
             x.repeat_interleave(self.draws_per_pair, 0)
             for x in (
                 prompt_embeds,
                 latents,
                 image_latents,
-                *(pictures[name] for name in ("changed", "arrivals", "gone", "come", "behind")),
+                *(pictures[name] for name in ("changed", "arrivals", "gone", "come", "behind", "covered")),
             )
         )
         prompt_embeds, image_latents = drop_conditions(
@@ -245,7 +247,8 @@ class MGIE(nn.Module):
             changed,
             self.relative_to_copy,
             self.location_weight,
-            true_layers(arrivals, gone, come, behind) if self.paints_layers else None,
+            true_layers(arrivals, gone, come, behind) if self.says_where else None,
+            covered if self.says_where else None,
         )
 
     def encode(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -254,7 +257,8 @@ class MGIE(nn.Module):
         `visual_token_states` (B, N, D), `target_latent_parameters` (B, 2c, h, w), mean and log variance,
         `image_latents` and `behind` (B, c, h, w), see `mgie.models.layers.TrueLayers`, `arrivals` as they
         are, and of `mgie.diffusion.changed_places` (B, 1, h, w): `changed`, `gone` from the source to what
-        is behind, `come` from there to the target.
+        is behind, `come` from there to the target. For a UNet that says where it changes the picture, the
+        target is without its pattern, and `covered` (B, 1, STEPS * h, STEPS * w) is how much that covers.
         """
         _, states = imagine(self.mllm, self._in_own_words(batch), self.visual_token_ids)
         return {"visual_token_states": states, **self._encode_pictures(batch)}
@@ -270,12 +274,15 @@ class MGIE(nn.Module):
     def _encode_pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns what `encode` does, but for the visual tokens.
 
-        Of pairs that tell neither what is behind nor what comes from where, all is painted in place.
+        Of pairs that tell neither what is behind nor what comes from where, all is painted in place; of those
+        that tell of no pattern, all over.
         """
         source, target = batch["source"], batch["target"]
-        behind = batch.get("behind", source)
+        if self.says_where:
+            target = batch.get("plain", target)
+        behind, covered = batch.get("behind", source), batch.get("covered", torch.ones_like(source[:, :1]))
         latent_dist, image_latents = encode_pair(self.vae, source, target)
-        behind_latents = encode_source(self.vae, behind) if self.paints_layers else image_latents
+        behind_latents = encode_source(self.vae, behind) if self.says_where else image_latents
         height, width = image_latents.shape[2:]
         size = height, width
         return {
@@ -285,5 +292,6 @@ class MGIE(nn.Module):
             "gone": changed_places(source, behind, size),
             "come": changed_places(behind, target, size),
             "behind": behind_latents,
+            "covered": functional.adaptive_avg_pool2d(covered, (STEPS * height, STEPS * width)),
             "arrivals": batch.get("arrivals", source.new_zeros(len(source), MAX_ARRIVALS, 2, 4)),
         }

@@ -13,6 +13,7 @@ from torch.nn import functional
 from mgie.models.backbone import FEATURES, LatentBackbone
 from mgie.models.inpainting import spread
 from mgie.models.layers import Layers, LayersOutput, TrueLayers, gate, grown
+from mgie.models.pattern import STEPS, Pattern
 
 __all__ = [
     "ChangeUNet2DConditionModel",
@@ -58,9 +59,11 @@ class ChangeUNet2DConditionOutput(UNet2DConditionOutput):
     change: Any = None
     """(B, c, h, w), what the edit adds to the source where it changes all of the place."""
     changed_logits: Any = None
-    """(B, 1, h, w), logits of how much of each place the edit changes."""
+    """(B, 1, h, w), logits of how much of each place the edit changes, but for a pattern."""
+    pattern_logits: Any = None
+    """(B, 1, STEPS * h, STEPS * w), logits of how much a pattern covers; see `mgie.models.pattern`."""
     everywhere: Any = None
-    """(B, c, h, w), the target's latents if the edit were of every place."""
+    """(B, c, h, w), the target's latents if the edit were of every place, and without pattern."""
     offsets: Any = None
     """(B, 2, h, w), how far across and down from each place that is which a copy shows there; a side is 2."""
     layers: LayersOutput | None = None
@@ -74,7 +77,8 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
     crosses a place, its share of the change, as in compositing. One more channel of the last layer holds the
     logits of the gate, which `mgie.diffusion.location_loss` teaches; the gate is their sigmoid, in relation
     to those where most of the change is, stretched around one half and clipped so that it reaches 0 and 1
-    (Louizos et al., 2018, eq. 11).
+    (Louizos et al., 2018, eq. 11). If the change is to be seen in a pattern, the text says in which
+    (`mgie.models.pattern`).
 
     What is behind a thing that goes is guessed from what is around it: what the gate leaves alone, spread
     smoothly over the rest (pull and push; Gortler et al., 1996). Another channel says how far the change goes
@@ -135,6 +139,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
             nn.Conv2d(_MENDING, channels, 3, padding=1),
         )
         self.layers = Layers(channels, old.in_channels, known, text)
+        self.pattern = Pattern(text)
         for layer in (self.conv_out, self.affine[-1], self.mend[-1]):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
@@ -207,13 +212,16 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         changed = gate(_decided(logits))
         change = change + to_surroundings * (spread(source, 1 - grown(changed.detach())) - source)
         change = change + to_copy * (self.copied(source, offsets) - source)
-        latents = layers.laid_over(source, source + changed * change)
+        pattern_logits = self.pattern(text, *source.shape[2:])
+        covered = functional.avg_pool2d(gate(pattern_logits), STEPS).to(source)
+        latents = layers.laid_over(source, source + changed * covered * change)
         if not return_dict:
             return (latents,)
         return ChangeUNet2DConditionOutput(
             sample=latents,
             change=change,
             changed_logits=logits,
+            pattern_logits=pattern_logits,
             everywhere=source + change,
             offsets=offsets,
             layers=layers,
@@ -246,6 +254,8 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
             & (would_change > _BESIDE * changes)
         )
         changed = self.layers.to_the_pixel(logits, pictures, are_parts)
+        covers = functional.interpolate(output.pattern_logits[:rows], pictures.shape[2:], mode="bilinear")
+        changed = changed * gate(covers)
         return [row if is_part else None for row, is_part in zip(changed, are_parts.tolist(), strict=True)]
 
     def copied(self, source: Tensor, offsets: Tensor) -> Tensor:
@@ -266,7 +276,7 @@ class FindingUNet2DConditionModel(ChangeUNet2DConditionModel):
     """One that knows the features of a backbone, too: by them the text tells apart what is to change.
 
     The backbone is trained before (`mgie.training.stages.backbone`) and stays as it is. And it knows waves of
-    the position (Fourier features; Tancik et al., 2020), of which patterns are sums.
+    the position (Fourier features; Tancik et al., 2020), by which the text tells places apart.
     """
 
     features = FEATURES + 2 * len(_WAVES)

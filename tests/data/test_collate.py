@@ -44,6 +44,17 @@ def test_sources_and_targets():
     assert batch["target"][:, 0, 0, 0].tolist() == [0.5, -1.0]
 
 
+def test_of_a_pattern_what_it_is_painted_with_and_what_it_covers():
+    cover = np.zeros((16, 24), np.float32)
+    cover[3, 5] = 0.5
+    patterned = replace(sample("a", "b"), plain=np.ones((16, 24, 3), np.float32), cover=cover)
+    batch = collate_pictures([patterned, sample("a", "b", 0.75)])
+    assert batch["target"][:, 0, 0, 0].tolist() == [0.5, -0.5]
+    assert batch["plain"][:, 0, 0, 0].tolist() == [1.0, -0.5]
+    assert batch["covered"].shape == (2, 1, 16, 24)
+    assert torch.equal(batch["covered"][0, 0], torch.from_numpy(cover)) and (batch["covered"][1] == 1).all()
+
+
 def test_only_the_answer_is_learned(processor: LlavaProcessor):
     samples = [
         sample("make it red", "It would be red."),

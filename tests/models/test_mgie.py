@@ -179,7 +179,8 @@ def test_everything_random_comes_from_the_generator(build: Build, batch: dict[st
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_what_goes_and_comes_is_learned_from_made_edits(new_pipeline: MGIEPipeline, batch: dict[str, Tensor]):
+def painting(new_pipeline: MGIEPipeline) -> MGIE:
+    """Returns a module whose UNet says where it changes the picture."""
     parts = new_pipeline.components
     channels, head = parts["vae"].config["latent_channels"], parts["edit_head"].config
     unet = ChangeUNet2DConditionModel(
@@ -194,13 +195,18 @@ def test_what_goes_and_comes_is_learned_from_made_edits(new_pipeline: MGIEPipeli
         attention_head_dim=2,
         norm_num_groups=4,
     )
-    module = MGIE(
+    return MGIE(
         **{name: parts[name] for name in ("mllm", "edit_head", "vae")},
         unet=unet,
         scheduler=DDPMScheduler(prediction_type="sample"),
         visual_token_ids=visual_token_ids(parts["processor"]),
         condition_dropout=0.0,
     )
+
+
+def test_what_goes_and_comes_is_learned_from_made_edits(new_pipeline: MGIEPipeline, batch: dict[str, Tensor]):
+    module = painting(new_pipeline)
+    unet: Any = module.unet
     torch.nn.init.normal_(unet.layers.finder.say.weight)
     torch.nn.init.constant_(unet.layers.finder.say.bias, 2.0)  # squares are found, so that they can settle
 
@@ -219,6 +225,21 @@ def test_what_goes_and_comes_is_learned_from_made_edits(new_pipeline: MGIEPipeli
     assert reached(nothing) == {"finder"}
     assert reached(new) == {"finder", "settle", "canvas"}
     assert reached(moved) == {"finder", "settle", "mend"}
+
+
+def test_what_a_pattern_shows_is_learned_all_over(new_pipeline: MGIEPipeline, batch: dict[str, Tensor]):
+    module, source = painting(new_pipeline), batch["source"]
+    plain, covered = -source, torch.zeros_like(source[:, :1])
+    covered[..., ::2, :] = 1
+    batch = batch | {"target": source + covered * (plain - source)}
+    in_pattern = module.encode(batch | {"plain": plain, "covered": covered})
+    all_over = module.encode(batch | {"target": plain})
+    for name in ("target_latent_parameters", "changed", "come"):
+        torch.testing.assert_close(in_pattern[name], all_over[name])
+    assert (in_pattern["covered"] == 0.5).all() and (all_over["covered"] == 1).all()
+
+    module(batch | {"plain": plain, "covered": covered}, Generator().manual_seed(0))["loss"].backward()
+    assert module.unet.pattern.hear[-1].bias.grad.abs().sum() > 0
 
 
 def test_a_condition_is_held_where_the_answers_have_visual_tokens(build: Build, batch: dict[str, Tensor]):

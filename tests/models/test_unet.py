@@ -7,8 +7,10 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 
+from mgie.data.synth.material import pattern
 from mgie.models.backbone import FEATURES
 from mgie.models.layers import gate
+from mgie.models.pattern import _WAVES
 from mgie.models.unet import ChangeUNet2DConditionModel, FindingUNet2DConditionModel, _decided, widen_conv_in
 
 MEANS, GUIDE, X, ONE, KNOWN = 4, 12, 44, 49, 50
@@ -162,6 +164,31 @@ def test_what_an_edit_of_a_part_changes_is_known_to_the_pixel():
     assert unet.changed_pixels(unet(both, 10, torch.randn(2, 3, 8)), pictures) == [None, None]
     whole = painting(coefficients * 0, 9.0)
     assert whole.changed_pixels(whole(both, 10, torch.randn(2, 3, 8)), pictures) == [None, None]
+
+
+@torch.no_grad()
+def test_a_pattern_is_cut_out_of_a_part_to_the_pixel():
+    """The left half is edited in stripes, of which eight go into eight places: half of each is changed."""
+    coefficients = torch.zeros(PAINTED, KNOWN)
+    coefficients[4, X], coefficients[0, ONE] = -20.0, 1.0
+    unet = painting(coefficients, 0.0)
+    both, pictures = torch.randn(2, 8, 8, 12), torch.rand(2, 3, 64, 96) * 2 - 1
+    plain = unet(both, 10, torch.randn(2, 3, 8))
+    stripes = torch.zeros_like(unet.pattern.hear[-1].bias)
+    stripes[1 + len(_WAVES) + _WAVES.index((0, 8))] = 1.0
+    unet.pattern.hear[-1].bias.copy_(stripes)
+    output = unet(both, 10, torch.randn(2, 3, 8))
+    for name in ("change", "changed_logits", "everywhere"):
+        torch.testing.assert_close(output[name], plain[name])
+    change = (output.sample - both[:, 4:])[:, 0]
+    torch.testing.assert_close(change[..., :5], torch.full((2, 8, 5), 0.5), atol=0.02, rtol=0)
+    assert (change[..., 7:] == 0).all()
+
+    wanted = torch.from_numpy(pattern("stripes", 64, 96))
+    for changed in unet.changed_pixels(output, pictures):
+        assert changed is not None
+        assert (changed[0, :, :40] - wanted[:, :40]).abs().mean() < 0.1
+        assert (changed[0, :, 56:] == 0).all()
 
 
 @torch.no_grad()

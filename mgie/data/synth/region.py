@@ -9,7 +9,7 @@ import numpy as np
 from mgie.data.photographs import Photograph
 from mgie.data.synth.colour import COLOURS, GREY, TINT
 from mgie.data.synth.family import Family, WholePicture, keeps_the_rest
-from mgie.data.synth.measure import blurred, chroma_map, correlation, distance, gradient, luminance
+from mgie.data.synth.measure import Array, blurred, chroma_map, correlation, distance, gradient, luminance
 from mgie.data.synth.scene import Made, Mask, Pixels, Scene
 from mgie.data.synth.tone import BRIGHTER, DARKER
 from mgie.data.synth.wording import Params, Split, Wordings, pick
@@ -78,6 +78,8 @@ class Region(Family):
     """Whether a picture shows the edit inside the mask."""
     fits: Callable[[str, Params], bool] = lambda region, params: True
     """Whether the family edits a region of such a name so; no parameters mean in any way."""
+    cover: Callable[[Params, int, int], Array] | None = None
+    """How much of each pixel what it makes covers, a pattern, by height and width; None for all."""
     around: bool = False
     """Whether everything but the region is edited, which then is the photograph's main thing."""
     least_change: float = 0.1
@@ -117,7 +119,11 @@ class Region(Family):
             raise DataError(f"{self.name} is for a region {region!r}; the scene has {known}")
         mask = ~masks[region] if self.around else masks[region]
         target = np.where(mask[..., None], self.apply(scene, mask, params), scene.pixels)
-        return Made(source=scene.pixels, target=target, mask=mask)
+        if self.cover is None:
+            return Made(source=scene.pixels, target=target, mask=mask)
+        plain, cover = target, self.cover(params, *mask.shape)
+        target = scene.pixels + (plain - scene.pixels) * cover[..., None]
+        return Made(source=scene.pixels, target=target, mask=mask, plain=plain, cover=cover)
 
     def check(self, made: Made, edited: Pixels, params: Params) -> bool:
         """Returns whether a picture shows the edit inside the mask, and there alone."""

@@ -46,13 +46,11 @@ def _fills(made: Made, edited: Pixels, params: Params) -> bool:
     return bool(np.abs(pixels - target).mean() <= 0.5 * np.abs(source - target).mean())
 
 
-def _pattern(scene: Scene, mask: Mask, params: Params) -> Pixels:
+def _paint(scene: Scene, mask: Mask, params: Params) -> Pixels:
     # In the light of the cloth, whose folds stay to be seen; black cloth shades almost nothing.
     light = luminance(scene.pixels) + _LEAST_SHADING
     shading = (light / light[mask].mean()).clip(0.4, 1.3)[..., None]
-    paint = np.clip(np.array(_PAINTS[params["colour"]], np.float32) * shading, 0, 1)
-    cover = pattern(params["pattern"], *mask.shape)[..., None]
-    return scene.pixels + (paint - scene.pixels) * cover
+    return np.clip(np.array(_PAINTS[params["colour"]], np.float32) * shading, 0, 1)
 
 
 def _mean_colour(made: Made, pixels: Pixels) -> Array:
@@ -203,7 +201,8 @@ REGION_GROUND = Region(
 REGION_PATTERN = Region(
     name="region_pattern",
     choices={"pattern": PATTERNS, "colour": tuple(_PAINTS), "place": PLACES},
-    apply=_pattern,
+    apply=_paint,
+    cover=lambda params, height, width: pattern(params["pattern"], height, width),
     shows=_fills,
     fits=lambda region, params: _CLOTHES.fullmatch(region) is not None,
     least_change=0.12,

@@ -64,6 +64,10 @@ class Made:
     """What the objects on it were taken from."""
     things: tuple[tuple[str, Box], ...] = ()
     """What was put on the source, by name, and where."""
+    plain: Pixels | None = None
+    """What the target is painted with, all over the mask; None where the target shows all of it."""
+    cover: NDArray[np.float32] | None = None
+    """How much of each pixel of that the target shows, a pattern: (H, W) in [0, 1]; None for all."""
     behind: Pixels | None = None
     """The source without what goes; None where nothing does."""
     arrivals: tuple[Arrival, ...] = ()

@@ -145,8 +145,12 @@ def test_folds_of_the_cloth_stay_under_the_pattern(photo: Callable[..., Pixels])
     pixels[:, 96:] *= 0.5
     scene = Scene(pixels=pixels, names=("dress",), regions={"dress": box(0.1, 0.5, 0.9, 1)})
     params = {"region": "dress", "pattern": "stripes", "colour": "white"}
-    target = FAMILY["region_pattern"].make(scene, params).target
-    covered = pattern("stripes", 96, 128) == 1
+    made = FAMILY["region_pattern"].make(scene, params)
+    covered, target = pattern("stripes", 96, 128) == 1, made.target
+    assert made.plain is not None and made.cover is not None
+    in_stripes = made.cover[..., None] * (made.plain - pixels)
+    np.testing.assert_allclose(target - pixels, in_stripes, atol=1e-6)
+    assert (np.abs(made.plain - pixels).max(-1) > 0.01)[20:80, 70:120].mean() > 0.9  # between stripes too
     light, dark = (target[20:80, side][covered[20:80, side]] for side in (slice(70, 90), slice(100, 120)))
     assert light.mean() > 1.1 * dark.mean() and light.mean() > 0.85
 
