@@ -176,8 +176,8 @@ def diverged_average(tensors: dict[str, Tensor], folder: Path) -> None:
         (lambda tensors, folder: None, "has no weights"),
         (cut_off_average, r"custom_checkpoint_0\.pkl is damaged or cut off"),
         (no_average, "holds no averaged weights; take the raw"),
-        (another_average, r"'unet\.layers\.canvas\.draw\.6\.bias' has not the shape"),
-        (diverged_average, r"'unet\.layers\.canvas\.draw\.6\.bias' is not finite"),
+        (another_average, r"'unet\.pattern\.hear\.2\.bias' has not the shape"),
+        (diverged_average, r"'unet\.pattern\.hear\.2\.bias' is not finite"),
     ],
 )
 def test_a_damaged_checkpoint_is_refused(
