@@ -46,14 +46,16 @@ class Pattern(nn.Module):
             height: of the latents, in places.
             width: likewise.
         """
-        coefficients = self.hear(text).float()
-        points = (
-            (torch.arange(STEPS * side, device=text.device) + 0.5) / (STEPS * min(height, width))
-            for side in (height, width)
+        num, short = len(_WAVES), STEPS * min(height, width)
+        constant, sines, cosines = self.hear(text).float()[..., None].split([1, num, num], dim=1)
+        across, down = torch.tensor(_WAVES, device=text.device).T[..., None]
+        x, y = (
+            2 * torch.pi * periods * (torch.arange(STEPS * side, device=text.device) + 0.5) / short
+            for periods, side in ((across, width), (down, height))
         )
-        y, x = torch.meshgrid(*points, indexing="ij")
-        phases = 2 * torch.pi * torch.stack([across * x + down * y for across, down in _WAVES])
-        waves = torch.cat([torch.ones_like(x)[None], phases.sin(), phases.cos()])
+        # A wave of x + y is a sum of products of waves of x and of y, which are far fewer.
+        of_x = torch.cat([cosines * x.cos() + sines * x.sin(), sines * x.cos() - cosines * x.sin()], dim=1)
+        of_y = torch.cat([y.cos(), y.sin()])
         # Sums of waves have more than the eight bits of mixed precision.
         with torch.autocast(text.device.type, enabled=False):
-            return _LOUD * torch.einsum("bk,khw->bhw", coefficients, waves)[:, None]
+            return _LOUD * (constant + torch.einsum("kh,bkw->bhw", of_y, of_x))[:, None]
