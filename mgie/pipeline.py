@@ -19,7 +19,6 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Generator, Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 from typing_extensions import Self
 
@@ -32,8 +31,10 @@ from mgie.models.loading import load_part, quiet_loading
 from mgie.models.mllm import (
     copying_words,
     dialogue_text,
+    padded,
     question_states,
     tokenize_dialogues,
+    until,
     visual_token_embeds,
     visual_token_ids,
     visual_token_positions,
@@ -510,7 +511,7 @@ class MGIEPipeline(DiffusionPipeline):
                 ),
             )
             written |= dict(zip(same, output[:, length:].tolist(), strict=True))
-        answers = [_until(written[row], tokenizer.eos_token_id) for row in range(len(prompts))]
+        answers = [until(written[row], tokenizer.eos_token_id) for row in range(len(prompts))]
         words = [clean_expressive_instruction(tokenizer.decode(answer)) for answer in answers]
         rows = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
         return words, self._visual_token_states(rows, pixel_values)
@@ -584,11 +585,8 @@ class MGIEPipeline(DiffusionPipeline):
 
     def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Returns `input_ids` and `attention_mask`, each (B, L), padded on the right."""
-        device, ids = self._execution_device, [torch.tensor(row) for row in rows]
-        input_ids = pad_sequence(ids, batch_first=True, padding_value=self.processor.tokenizer.pad_token_id)
-        lengths = torch.tensor([len(row) for row in rows])
-        attention_mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
-        return input_ids.to(device), attention_mask.to(device)
+        input_ids, attention_mask = padded(rows, self.processor.tokenizer.pad_token_id)
+        return input_ids.to(self._execution_device), attention_mask.to(self._execution_device)
 
     def _seen(self, pixel_values: Tensor | None, rows: list[int]) -> dict[str, Tensor]:
         """Returns the argument that shows the language model some rows' pictures, if it sees any."""
@@ -907,11 +905,6 @@ def _checked_words(name: str, text: str, processor: LlavaProcessor) -> str:
         if token in text:
             raise ConfigError(f"the {name} contains {token}, which the model keeps for itself; leave it out")
     return text
-
-
-def _until(ids: list[int], end: int) -> list[int]:
-    """Returns the ids up to and with the first `end`, or all of them."""
-    return ids[: ids.index(end) + 1] if end in ids else ids
 
 
 def _as_list(value: Any) -> list[Any]:

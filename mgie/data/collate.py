@@ -13,15 +13,13 @@ from mgie.config import Conditioning
 from mgie.data.dataset import Sample
 from mgie.data.synth import Box, Pixels
 from mgie.models.layers import MAX_ARRIVALS
-from mgie.models.mllm import tokenize_dialogues
+from mgie.models.mllm import IGNORED, padded_dialogues, tokenize_dialogues
 from mgie.prompts import visual_tokens
 
 MAX_THINGS, MAX_NAME = 8, 10
 """Most things of a picture that are looked for, and most tokens of a name."""
 _COVERED = 100
 """Of 255, how much of a patch a thing covers that is seen there."""
-IGNORED = -100
-"""Label of tokens that are not learned, PyTorch's and transformers' default."""
 
 
 def to_tensor(pictures: Sequence[Pixels]) -> Tensor:
@@ -100,14 +98,7 @@ class EditCollator:
             questions,
             [sample.answer for sample in samples] if self.conditioning != "ip2p" else None,
         )
-        input_ids = torch.full((len(rows), max(map(len, rows))), self.processor.tokenizer.pad_token_id)
-        attention_mask = torch.zeros_like(input_ids)
-        labels = torch.full_like(input_ids, IGNORED)
-        for i, (row, prompt_length) in enumerate(zip(rows, prompt_lengths, strict=True)):
-            input_ids[i, : len(row)] = torch.tensor(row)
-            attention_mask[i, : len(row)] = 1
-            labels[i, prompt_length : len(row)] = torch.tensor(row[prompt_length:])
-        dialogues = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+        dialogues = padded_dialogues(rows, prompt_lengths, self.processor.tokenizer.pad_token_id)
         return dialogues if pixel_values is None else dialogues | {"pixel_values": pixel_values}
 
     def _things(self, samples: Sequence[Sample]) -> dict[str, Tensor]:

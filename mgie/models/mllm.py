@@ -29,6 +29,8 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from mgie.prompts import IMAGE_TOKEN, NUM_VISUAL_TOKENS, visual_tokens
 
+IGNORED = -100
+"""Label of tokens that are not learned, PyTorch's and transformers' default."""
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}{{ bos_token + '<image>USER: ' + message['content'] }}"
@@ -239,7 +241,7 @@ def read_answers(mllm: LlavaForConditionalGeneration, batch: Mapping[str, Tensor
         )
     states = output.last_hidden_state
     labels = batch["labels"][:, 1:]
-    answered = labels != -100
+    answered = labels != IGNORED
     logits = mllm.lm_head(states[:, :-1][answered])
     loss = nn.functional.cross_entropy(logits.float(), labels[answered])
     return Reading(states, loss, midway[0], patches[0] if patches else None)
@@ -259,37 +261,59 @@ def in_own_words(
         rows: (B,), bool, which.
         first_id: id of `[IMG0]`.
     """
-    told, asked = dict(batch), rows.nonzero()[:, 0].tolist()
+    asked = rows.nonzero()[:, 0].tolist()
     if not asked:
-        return told
+        return dict(batch)
     end, pad = (int(getattr(mllm.generation_config, f"{name}_token_id")) for name in ("eos", "pad"))
-    lengths = (batch["labels"] != -100).int().argmax(1).tolist()
-    columns = zip(batch["input_ids"], batch["attention_mask"], lengths, strict=True)
-    dialogues = [(ids[:length], ids[length : int(mask.sum())]) for ids, mask, length in columns]
-    prompts = [dialogues[row][0] for row in asked]
+    lengths = (batch["labels"] != IGNORED).int().argmax(1).tolist()
+    dialogues = [
+        ids[mask == 1].tolist() for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+    ]
+    input_ids, attention_mask = padded([dialogues[i][: lengths[i]] for i in asked], pad, side="left")
     seen = {} if "pixel_values" not in batch else {"pixel_values": batch["pixel_values"][rows]}
     generating: Any = mllm  # whose mixin is typed for others
     written = generating.generate(
-        input_ids=_padded(prompts, pad, "left"),
-        attention_mask=_padded([torch.ones_like(ids) for ids in prompts], 0, "left"),
+        input_ids=input_ids.to(rows.device),
+        attention_mask=attention_mask.to(rows.device),
         **seen,
         suppress_tokens=[mllm.config.image_token_index],  # words may not call for another picture
     )
-    for row, answer in zip(asked, written[:, max(map(len, prompts)) :], strict=True):
-        own = answer[(answer == end).cumsum(0) - (answer == end).int() == 0]  # up to the first end
-        if (own == first_id).any():
-            dialogues[row] = dialogues[row][0], own
-    rows_of = [torch.cat(dialogue) for dialogue in dialogues]
-    told["input_ids"] = _padded(rows_of, pad)
-    told["attention_mask"] = _padded([torch.ones_like(ids) for ids in rows_of], 0)
-    told["labels"] = _padded(
-        [torch.cat([torch.full_like(prompt, -100), own]) for prompt, own in dialogues], -100
+    for i, ids in zip(asked, written[:, input_ids.shape[1] :].tolist(), strict=True):
+        own = until(ids, end)
+        if first_id in own:
+            dialogues[i] = dialogues[i][: lengths[i]] + own
+    told = padded_dialogues(dialogues, lengths, pad)
+    return dict(batch) | {name: tensor.to(rows.device) for name, tensor in told.items()}
+
+
+def until(ids: list[int], end: int) -> list[int]:
+    """Returns the ids up to and with the first `end`, or all of them."""
+    return ids[: ids.index(end) + 1] if end in ids else ids
+
+
+def padded(rows: Sequence[list[int]], pad_id: int, side: str = "right") -> tuple[Tensor, Tensor]:
+    """Returns `input_ids` and `attention_mask`, each (B, L), of rows of their own lengths."""
+    input_ids, attention_mask = (
+        nn.utils.rnn.pad_sequence(column, batch_first=True, padding_value=value, padding_side=side)
+        for column, value in (
+            ([torch.tensor(row) for row in rows], pad_id),
+            ([torch.ones(len(row), dtype=torch.long) for row in rows], 0),
+        )
     )
-    return told
+    return input_ids, attention_mask
 
 
-def _padded(rows: list[Tensor], value: int, side: str = "right") -> Tensor:
-    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value, padding_side=side)
+def padded_dialogues(
+    rows: Sequence[list[int]], prompt_lengths: Sequence[int], pad_id: int
+) -> dict[str, Tensor]:
+    """Returns `input_ids`, `attention_mask` and `labels`, each (B, L), padded on the right.
+
+    Labels are the answers: what comes after so many tokens that ask.
+    """
+    input_ids, attention_mask = padded(rows, pad_id)
+    asks = torch.arange(input_ids.shape[1]) < torch.tensor(prompt_lengths)[:, None]
+    labels = input_ids.masked_fill(asks | (attention_mask == 0), IGNORED)
+    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
 
 
 @contextlib.contextmanager
