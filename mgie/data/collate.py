@@ -45,15 +45,14 @@ def collate_pictures(samples: Sequence[Sample]) -> dict[str, Tensor]:
                     continue
                 corners = (box.left, box.top, box.left + box.side, box.top + box.side)
                 arrivals[i, j, k] = torch.tensor(corners) / torch.tensor([width, height] * 2) * 2 - 1
-    target = to_tensor([sample.target for sample in samples])
-    plain, covered = target.clone(), torch.ones_like(target[:, :1])
+    covered = torch.ones(len(samples), 1, *samples[0].source.shape[:2])
     for i, sample in enumerate(samples):
-        if sample.plain is not None and sample.cover is not None:
-            plain[i], covered[i] = to_tensor([sample.plain])[0], torch.from_numpy(sample.cover)
+        if sample.cover is not None:
+            covered[i] = torch.from_numpy(sample.cover)
     return {
         "source": to_tensor([sample.source for sample in samples]),
-        "target": target,
-        "plain": plain,
+        "target": to_tensor([sample.target for sample in samples]),
+        "plain": to_tensor([s.target if s.plain is None else s.plain for s in samples]),
         "covered": covered,
         "behind": to_tensor([s.source if s.behind is None else s.behind for s in samples]),
         "arrivals": arrivals,
