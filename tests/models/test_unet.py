@@ -142,13 +142,18 @@ def test_a_change_shows_where_it_is_about_as_likely_as_it_gets(
         )
 
 
+def of_the_left_half() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Returns coefficients of an edit of the left half, and two rows of latents and pictures."""
+    coefficients = torch.zeros(PAINTED, KNOWN)
+    coefficients[4, X], coefficients[0, ONE] = -20.0, 1.0
+    return coefficients, torch.randn(2, 8, 8, 12), torch.rand(2, 3, 64, 96) * 2 - 1
+
+
 @torch.no_grad()
 def test_what_an_edit_of_a_part_changes_is_known_to_the_pixel():
     """The left half is edited: as a whole edit it would be all, and with layers it is theirs to say."""
-    coefficients = torch.zeros(PAINTED, KNOWN)
-    coefficients[4, X], coefficients[0, ONE] = -20.0, 1.0
+    coefficients, both, pictures = of_the_left_half()
     unet = painting(coefficients, 0.0)
-    both, pictures = torch.randn(2, 8, 8, 12), torch.rand(2, 3, 64, 96) * 2 - 1
     output = unet(both, 10, torch.randn(2, 3, 8))
     for changed in unet.changed_pixels(output, pictures):
         assert changed is not None and changed.shape == (1, 64, 96)
@@ -169,10 +174,8 @@ def test_what_an_edit_of_a_part_changes_is_known_to_the_pixel():
 @torch.no_grad()
 def test_a_pattern_is_cut_out_of_a_part_to_the_pixel():
     """The left half is edited in stripes, of which eight go into eight places: half of each is changed."""
-    coefficients = torch.zeros(PAINTED, KNOWN)
-    coefficients[4, X], coefficients[0, ONE] = -20.0, 1.0
+    coefficients, both, pictures = of_the_left_half()
     unet = painting(coefficients, 0.0)
-    both, pictures = torch.randn(2, 8, 8, 12), torch.rand(2, 3, 64, 96) * 2 - 1
     plain = unet(both, 10, torch.randn(2, 3, 8))
     stripes = torch.zeros_like(unet.pattern.hear[-1].bias)
     stripes[1 + len(_WAVES) + _WAVES.index((0, 8))] = 1.0
