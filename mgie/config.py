@@ -171,7 +171,7 @@ class TrainConfig:
     """Batches that a frozen language model and the autoencoder read once, and the rest is trained on again
     and again, from memory; 0 for new ones at every step (stage `joint` with `learning_rates: {mllm: 0}`)."""
     own_words_rate: float = 0.0
-    """Share of the rows, of those whose instruction is not vague, that a language model which is not trained
+    """Share of the rows, of those whose instruction says the edit, that a language model which is not trained
     answers itself: so the UNet learns to bear with its errors, as of where a thing is (stage `joint`)."""
     sight_weight: float = 0.0
     """Weight of knowing what is where on made edits, which is read off the vision tower's patches: its
@@ -215,10 +215,6 @@ class TrainConfig:
             raise ConfigError(f"condition_dropout is {self.condition_dropout}; expected 0 to 1/3")
         if self.own_words_rate > 1:
             raise ConfigError(f"own_words_rate is {self.own_words_rate}; expected a share, 0 to 1")
-        if self.own_words_rate and self.data.exchanged_rate:
-            raise ConfigError(
-                "own_words_rate is for answers to one's own instruction; set data.exchanged_rate=0"
-            )
         if self.timestep_shift <= 0:
             raise ConfigError(f"timestep_shift is {self.timestep_shift}; expected more than 0, 1 for uniform")
         if self.warmup_steps + self.decay_steps > self.max_steps:

@@ -70,10 +70,6 @@ def test_defaults_are_filled_in(tmp_path: Path):
         ({"save_every": 0}, "save_every is 0; expected 1 or more"),
         ({"max_steps": 0}, "max_steps is 0; expected 1 or more"),
         ({"own_words_rate": 2}, "own_words_rate is 2.0; expected a share, 0 to 1"),
-        (
-            {"own_words_rate": 1, "data": {"photographs": "a", "exchanged_rate": 0.1}},
-            "own_words_rate is for answers to one's own instruction",
-        ),
         ({"condition_dropout": 0.4}, "condition_dropout is 0.4; expected 0 to 1/3"),
         ({"decay_steps": 950}, "do not fit into max_steps 1000"),
         ({"model": {"unet": 3}}, "model.unet is 3; expected str | dict[str, Any] | None"),

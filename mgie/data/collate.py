@@ -73,10 +73,10 @@ class EditCollator:
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """Returns `input_ids`, `attention_mask`, `labels`, `pixel_values`, and what `collate_pictures` does.
 
-        And `vague` (B,), whether the instruction leaves the edit open. Only the answer is learned, and of
-        rows that are asked another edit's question only its visual tokens: then `own_input_ids` and so on are
-        as with their own. Rows are padded on the right. Where the language model sees no picture,
-        `pixel_values` are left out.
+        And `vague` (B,), whether the instruction leaves the edit open, or is another's. Only the answer is
+        learned, and of rows that are asked another edit's question only its visual tokens: then
+        `own_input_ids` and so on are as with their own. Rows are padded on the right. Where the language
+        model sees no picture, `pixel_values` are left out.
         """
         dialogues = self._dialogues(samples, [sample.question for sample in samples])
         if any(sample.instead for sample in samples):
@@ -87,7 +87,7 @@ class EditCollator:
             exchanged = torch.tensor([sample.instead is not None for sample in samples])
             dialogues["labels"][words & exchanged[:, None]] = IGNORED
         things = self._things(samples) if self.with_things else {}
-        vague = {"vague": torch.tensor([sample.vague for sample in samples])}
+        vague = {"vague": torch.tensor([sample.vague or sample.instead is not None for sample in samples])}
         return dialogues | vague | things | collate_pictures(samples)
 
     def _dialogues(self, samples: Sequence[Sample], questions: Sequence[str]) -> dict[str, Tensor]:

@@ -114,7 +114,7 @@ class MGIE(nn.Module):
         location_weight: see `mgie.diffusion.denoising_loss`.
         sight_weight: weight of `mgie.models.sight.Sight`, for rows that say what is where.
         hold_weight: weight of `HeldCondition`, which keeps language model and edit head as they are now.
-        own_words_rate: share of the rows, of those whose instruction is not vague, whose answer the language
+        own_words_rate: share of the rows, of those whose instruction says the edit, whose answer the language
             model writes itself; for one that is not trained.
         conditioning: for "lgie" the batch has no picture for the language model; for "ip2p" it has no answer
             either, and the states of the question's tokens take the place of the visual tokens' in step 1.

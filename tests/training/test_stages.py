@@ -279,8 +279,9 @@ def test_a_language_model_learns_on_under_a_unet_that_rests(smoke: Smoke, pipeli
 
 
 def test_some_rows_are_painted_by_the_models_own_words(smoke: Smoke, monkeypatch: pytest.MonkeyPatch):
-    """Of the first half of the rows, those whose instruction is not vague; the others are as before."""
-    frozen = {"learning_rates": {"mllm": 0}, "batch_size": 8, "data.vague_rate": 0.5}
+    """Of the first half of the rows, those whose instruction says the edit; the others are as before."""
+    frozen = {"learning_rates": {"mllm": 0}, "batch_size": 8}
+    frozen |= {"data.vague_rate": 0.3, "data.exchanged_rate": 0.3}
     stage, asked = build_stage(smoke(**frozen, own_words_rate=0.5)), list[list[bool]]()
 
     def answered(mllm: object, batch: dict[str, Tensor], rows: Tensor, first_id: int) -> dict[str, Tensor]:
@@ -296,6 +297,8 @@ def test_some_rows_are_painted_by_the_models_own_words(smoke: Smoke, monkeypatch
         module.own_words_rate = 0.0
         true = module.encode(batch)
         assert module(batch, step_generator(0, 0, 0))["loss"] != loss
+    exchanged = (batch["input_ids"] != batch["own_input_ids"]).any(1)
+    assert exchanged.any() and batch["vague"][exchanged].all()
     vague = batch["vague"].tolist()
     assert asked == 2 * [[not row for row in vague[:4]] + [False] * 4] and 0 < sum(asked[0]) < 4
     apart = (own["visual_token_states"] - true["visual_token_states"]).abs().amax((1, 2)) > 1e-4
