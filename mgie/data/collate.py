@@ -79,16 +79,16 @@ class EditCollator:
         model sees no picture, `pixel_values` are left out.
         """
         dialogues = self._dialogues(samples, [sample.question for sample in samples])
-        if any(sample.instead for sample in samples):
+        exchanged = torch.tensor([sample.instead is not None for sample in samples])
+        if exchanged.any():
             own = {f"own_{name}": dialogues[name] for name in ("input_ids", "attention_mask", "labels")}
             dialogues = own | self._dialogues(samples, [s.instead or s.question for s in samples])
             first = self.processor.tokenizer.convert_tokens_to_ids(visual_tokens(1)[0])
             words = (dialogues["labels"] == first).cumsum(1) == 0
-            exchanged = torch.tensor([sample.instead is not None for sample in samples])
             dialogues["labels"][words & exchanged[:, None]] = IGNORED
         things = self._things(samples) if self.with_things else {}
-        vague = {"vague": torch.tensor([sample.vague or sample.instead is not None for sample in samples])}
-        return dialogues | vague | things | collate_pictures(samples)
+        vague = exchanged | torch.tensor([sample.vague for sample in samples])
+        return dialogues | {"vague": vague} | things | collate_pictures(samples)
 
     def _dialogues(self, samples: Sequence[Sample], questions: Sequence[str]) -> dict[str, Tensor]:
         rows, prompt_lengths, pixel_values = tokenize_dialogues(
