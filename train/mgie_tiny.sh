@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes mgie-tiny from raw photographs: 38 hours on a CPU core, and where there is a GPU, one more stage there. An interrupted run goes
+# Makes mgie-tiny from raw photographs: 41 hours on a CPU core, and where there is a GPU, one more stage there. An interrupted run goes
 # on where it was.
 #
 #   train/mgie_tiny.sh DATA TEACHER OUT [--set KEY=VALUE ...]
