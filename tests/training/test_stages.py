@@ -305,7 +305,14 @@ def test_some_rows_are_painted_by_the_models_own_words(smoke: Smoke, monkeypatch
     assert apart.tolist() == asked[0]
 
 
-@pytest.mark.parametrize("changes", [{}, {"learning_rates": {"mllm": 0}, "model.conditioning": "ip2p"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"learning_rates": {"mllm": 0, "mllm.lm_head": 1e-4}},
+        {"learning_rates": {"mllm": 0}, "model.conditioning": "ip2p"},
+    ],
+)
 def test_a_language_model_does_not_learn_from_itself(smoke: Smoke, changes: dict[str, Any]):
     with pytest.raises(ConfigError, match=r"own_words_rate is 0\.5, for a language model that answers and"):
         build_stage(smoke(own_words_rate=0.5, **changes))

@@ -91,9 +91,9 @@ def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
             f"hold_weight is {config.hold_weight}, for a language model whose answers are trained; set 0, or "
             "cached_batches=0 and a model.conditioning other than ip2p"
         )
-    if config.own_words_rate and (
-        pipeline.config["conditioning"] == "ip2p" or config.learning_rates.get("mllm", config.learning_rate)
-    ):
+    rates = {"mllm": config.learning_rate} | config.learning_rates
+    learns = any(rate for part, rate in rates.items() if part.partition(".")[0] == "mllm")
+    if config.own_words_rate and (pipeline.config["conditioning"] == "ip2p" or learns):
         raise ConfigError(
             f"own_words_rate is {config.own_words_rate}, for a language model that answers and is not "
             "trained; set learning_rates.mllm=0 and a model.conditioning other than ip2p, or own_words_rate=0"
