@@ -14,7 +14,6 @@ from mgie.errors import CheckpointError
 from mgie.model_folder import INDEX_FILE, check_free, read_json, replaced_folder, write_provenance
 from mgie.pipeline import MGIEPipeline
 from mgie.training.loop import CHECKPOINT, STEP_FILE
-from mgie.training.optim import freeze_parts
 from mgie.training.stages.joint import build_module
 
 
@@ -68,7 +67,6 @@ def extract_run(
     report("reading the pipeline")
     pipeline = MGIEPipeline.from_pretrained(run / "pipeline")
     module = build_module(pipeline, config)
-    freeze_parts(module, config)
     report("reading the weights")
     load_trained(module, checkpoint)
     if weights == "ema":

@@ -26,6 +26,7 @@ from mgie.models.mllm import visual_token_ids
 from mgie.models.outlines import Outlines
 from mgie.models.unet import ChangeUNet2DConditionModel, FindingUNet2DConditionModel, widen_conv_in
 from mgie.pipeline import MGIEPipeline
+from mgie.training.optim import freeze_parts
 from mgie.training.stages.base import HELD_INDEX, Stage, grid
 from mgie.training.stages.language import load_mllm, set_sight
 
@@ -51,7 +52,7 @@ class JointStage(Stage):
         Raises:
             ConfigError: if the language model is trained, or nothing but its word embeddings is used.
         """
-        if any(p.requires_grad for p in self.module.mllm.parameters()) or self.module.conditioning == "ip2p":
+        if not _answers_at_rest(self.module):
             raise ConfigError(
                 "cached_batches needs a frozen language model: set learning_rates.mllm=0, and a "
                 "model.conditioning other than ip2p, or cached_batches=0"
@@ -80,23 +81,16 @@ class JointStage(Stage):
 
 
 def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
-    """Returns what is trained, of the pipeline's own parts; what is not used is frozen.
+    """Returns what is trained, of the pipeline's own parts; what is not used or has the rate 0 is frozen.
 
     Raises:
         ConfigError: if a condition is to be held that the language model's answers do not give, or it is to
-            learn from its own.
+            learn from its own; or a part that is named in `learning_rates` does not exist.
     """
     if config.hold_weight and (pipeline.config["conditioning"] == "ip2p" or config.cached_batches):
         raise ConfigError(
             f"hold_weight is {config.hold_weight}, for a language model whose answers are trained; set 0, or "
             "cached_batches=0 and a model.conditioning other than ip2p"
-        )
-    rates = {"mllm": config.learning_rate} | config.learning_rates
-    learns = any(rate for part, rate in rates.items() if part.partition(".")[0] == "mllm")
-    if config.own_words_rate and (pipeline.config["conditioning"] == "ip2p" or learns):
-        raise ConfigError(
-            f"own_words_rate is {config.own_words_rate}, for a language model that answers and is not "
-            "trained; set learning_rates.mllm=0 and a model.conditioning other than ip2p, or own_words_rate=0"
         )
     sees = pipeline.config["conditioning"] == "mgie"
     module = MGIE(
@@ -125,7 +119,19 @@ def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
     if module.conditioning == "ip2p":
         mllm.lm_head.requires_grad_(False)
         mllm.get_input_embeddings().requires_grad_(True)  # they may be the same tensor
+    freeze_parts(module, config)
+    if config.own_words_rate and not _answers_at_rest(module):
+        raise ConfigError(
+            f"own_words_rate is {config.own_words_rate}, for a language model that answers and is not "
+            "trained; set learning_rates.mllm=0 and a model.conditioning other than ip2p, or own_words_rate=0"
+        )
     return module
+
+
+def _answers_at_rest(module: MGIE) -> bool:
+    """Returns whether the language model answers, and nothing of it is trained."""
+    trained = any(parameter.requires_grad for parameter in module.mllm.parameters())
+    return module.conditioning != "ip2p" and not trained
 
 
 def build_pipeline(config: TrainConfig) -> MGIEPipeline:
