@@ -637,7 +637,7 @@ class MGIEPipeline(DiffusionPipeline):
     def _prepare(self, rows: "list[_Row]", size: tuple[int, int]) -> dict[str, Tensor]:
         """Returns `latents` (unit normal), `image_latents`, `prompt_embeds` and `negative_prompt_embeds`.
 
-        And `pixels` (B, 3, h, w) of the sources, see `EncodedImage`.
+        And `pixels` (B, 3, h, w) of the sources, see `EncodedImage`, and `aspects` (B,) of the pictures.
         """
         pixels = [
             self._pixels(row.picture, size) if row.encoded is None else row.encoded.pixels for row in rows
@@ -661,6 +661,7 @@ class MGIEPipeline(DiffusionPipeline):
                 noise.append(row.latents.to(image_latents))
         return {
             "pixels": torch.stack(pixels),
+            "aspects": torch.tensor([row.picture.width / row.picture.height for row in rows], device=device),
             "latents": torch.stack(noise),
             "image_latents": image_latents,
             "prompt_embeds": torch.stack([row.prompt_embeds for row in rows]).to(device),
@@ -734,7 +735,11 @@ class MGIEPipeline(DiffusionPipeline):
         noisy = self.scheduler.scale_model_input(tensors["latents"], timestep)
         sample = torch.cat([torch.cat([noisy, picture], dim=1) for picture, _ in conditions])
         context = torch.cat([words for _, words in conditions])
-        output = self.unet(sample.to(self.unet.dtype), timestep, context.to(self.unet.dtype))
+        # Only a UNet that paints patterns reads it.
+        added = {"aspects": tensors["aspects"].repeat(len(conditions))}
+        output = self.unet(
+            sample.to(self.unet.dtype), timestep, context.to(self.unet.dtype), added_cond_kwargs=added
+        )
         prediction, everywhere = output.sample.float(), getattr(output, "everywhere", None)
         noise_text, *others = prediction.chunk(len(conditions))
         if everywhere is not None:

@@ -360,6 +360,21 @@ def test_the_unet_is_asked_no_more_than_needed(pipeline, s_text, s_image, rows):
     assert asked == [rows] * 3
 
 
+def test_the_unet_is_told_the_aspect_of_each_picture_itself(pipeline):
+    told = []
+    hook = pipeline.unet.register_forward_pre_hook(
+        lambda _, inputs, given: told.append((inputs[0].shape, given["added_cond_kwargs"]["aspects"])),
+        with_kwargs=True,
+    )
+    pictures = [picture(48, 40), pipeline.encode_image(picture(45, 40))]
+    options = {"guidance_scale": 4.0, "image_guidance_scale": 1.0, "generator": generator(0)}
+    pipeline(pictures, RED, num_inference_steps=1, **options)
+    hook.remove()
+    ((shape, aspects),) = told
+    assert shape[0] == 4 and shape[2] == shape[3]
+    torch.testing.assert_close(aspects, torch.tensor([1.2, 1.125, 1.2, 1.125]))
+
+
 @pytest.mark.parametrize(
     "scheduler_class", [EulerDiscreteScheduler, DDIMScheduler, EulerAncestralDiscreteScheduler]
 )

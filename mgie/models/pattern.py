@@ -24,7 +24,7 @@ class Pattern(nn.Module):
 
     A pattern covers what is above zero in a sum of waves of the position (Fourier features; Tancik et al.,
     2020), whose coefficients the text chooses: stripes are one wave, checks two, dots three. Positions are in
-    short sides, so that it is the same pattern at every resolution. A new one covers all.
+    short sides of the picture, so that it is the same pattern at every resolution. A new one covers all.
 
     Args:
         text: width of all of the text, Q * C.
@@ -38,24 +38,34 @@ class Pattern(nn.Module):
         nn.init.zeros_(bias)
         nn.init.ones_(bias[:1])
 
-    def forward(self, text: Tensor, height: int, width: int) -> Tensor:
+    def forward(self, text: Tensor, height: int, width: int, aspects: Tensor | None = None) -> Tensor:
         """Returns logits (B, 1, STEPS * height, STEPS * width) of how much of each point is covered.
 
         Args:
             text: (B, Q * C).
             height: of the latents, in places.
             width: likewise.
+            aspects: (B,), width by height of each picture; None for those of the latents. Their sides are
+                whole places, and after twelve stripes an aspect off by 1 % is an eighth of a period.
         """
-        num, short = len(_WAVES), STEPS * min(height, width)
+        num, device = len(_WAVES), text.device
+        if aspects is None:
+            aspects = torch.tensor([width / height], device=device)
+        in_short_sides = torch.stack([aspects, 1 / aspects]).clamp(min=1)[..., None, None]
         constant, sines, cosines = self.hear(text).float()[..., None].split([1, num, num], dim=1)
-        across, down = torch.tensor(_WAVES, device=text.device).T[..., None]
+        across, down = torch.tensor(_WAVES, device=device).T[..., None]
         x, y = (
-            2 * torch.pi * periods * (torch.arange(STEPS * side, device=text.device) + 0.5) / short
-            for periods, side in ((across, width), (down, height))
+            2
+            * torch.pi
+            * periods
+            * side
+            * (torch.arange(STEPS * places, device=device) + 0.5)
+            / (STEPS * places)
+            for periods, side, places in zip((across, down), in_short_sides, (width, height), strict=True)
         )
         # A wave of x + y is a sum of products of waves of x and of y, which are far fewer.
         of_x = torch.cat([cosines * x.cos() + sines * x.sin(), sines * x.cos() - cosines * x.sin()], dim=1)
-        of_y = torch.cat([y.cos(), y.sin()])
+        of_y = torch.cat([y.cos(), y.sin()], dim=1).expand(len(text), -1, -1)
         # Sums of waves have more than the eight bits of mixed precision.
-        with torch.autocast(text.device.type, enabled=False):
-            return _LOUD * (constant + torch.einsum("kh,bkw->bhw", of_y, of_x))[:, None]
+        with torch.autocast(device.type, enabled=False):
+            return _LOUD * (constant + of_y.mT @ of_x)[:, None]

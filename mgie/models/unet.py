@@ -1,6 +1,7 @@
 """The UNet of InstructPix2Pix: diffusers' `UNet2DConditionModel` with source latents on extra channels."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,6 +181,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         *,
         return_dict: bool = True,
         truth: TrueLayers | None = None,
+        added_cond_kwargs: Mapping[str, Tensor] | None = None,
         **kwargs: Any,
     ) -> Any:
         """Returns the target's latents (B, c, h, w), and with `return_dict` what changes, and where.
@@ -190,6 +192,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
             encoder_hidden_states: (B, Q, C).
             return_dict: whether as `ChangeUNet2DConditionOutput`, otherwise the latents alone in a tuple.
             truth: see `Layers.forward`.
+            added_cond_kwargs: `{"aspects": (B,)}`, see `Pattern.forward`.
             kwargs: as of `UNet2DConditionModel.forward`, but for `class_labels`, which are the text.
         """
         noisy, source = sample.chunk(2, dim=1)
@@ -212,7 +215,7 @@ class ChangeUNet2DConditionModel(UNet2DConditionModel):
         changed = gate(_decided(logits))
         change = change + to_surroundings * (spread(source, 1 - grown(changed.detach())) - source)
         change = change + to_copy * (self.copied(source, offsets) - source)
-        pattern_logits = self.pattern(text, *source.shape[2:])
+        pattern_logits = self.pattern(text, *source.shape[2:], (added_cond_kwargs or {}).get("aspects"))
         covered = functional.avg_pool2d(gate(pattern_logits), STEPS).to(source)
         latents = layers.laid_over(source, source + changed * covered * change)
         if not return_dict:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from mgie.data.synth.material import pattern
 from mgie.models.layers import gate
@@ -41,6 +42,21 @@ def test_few_waves_are_a_pattern_of_cloth(name: str, size: tuple[int, int]):
     covered = gate(woven(name)(torch.zeros(1, 6), *size))[0, 0]
     apart = (covered - torch.from_numpy(pattern(name, *covered.shape))).abs()
     assert apart.mean() < 0.06 and (apart > 0.5).float().mean() < 0.05
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", CLOTH)
+@pytest.mark.parametrize(("width", "height"), [(256, 396), (256, 384), (320, 256)])
+def test_a_picture_that_hardly_fits_the_latents_gets_the_same_pattern(name: str, width: int, height: int):
+    wanted, text = torch.from_numpy(pattern(name, height, width)), torch.zeros(1, 6)
+
+    def apart(aspects: torch.Tensor | None) -> float:
+        covered = gate(woven(name)(text, 39, 26, aspects))
+        native = functional.interpolate(covered, (height, width), mode="bilinear")[0, 0]
+        return (native - wanted).abs().mean().item()
+
+    assert apart(torch.tensor([width / height])) < 0.08
+    assert (apart(None) < 0.08) == (height == 384)  # as the latents are
 
 
 def test_the_text_learns_its_pattern():
