@@ -36,8 +36,24 @@ _PAINTS: dict[str, tuple[float, float, float]] = {
     **{name: COLOURS[name] for name in ("red", "yellow", "green", "blue", "purple", "pink", "orange")},
 }
 _LEAST_SHADING = 0.1
-_CLEARLY_LIGHTER = 0.08
-_CLEARLY_WARMER = 0.1
+_TONES: dict[str, tuple[float, float, float]] = {
+    "white": (0.92, 0.92, 0.92),
+    "pale grey": (0.75, 0.75, 0.75),
+    "grey": (0.52, 0.52, 0.52),
+    "dark grey": (0.32, 0.32, 0.32),
+    "black": (0.10, 0.10, 0.10),
+    "brown": (0.47, 0.35, 0.24),
+    "dark brown": (0.26, 0.19, 0.12),
+    "beige": (0.74, 0.66, 0.54),
+    "orange": (0.80, 0.50, 0.30),
+    "green": (0.38, 0.46, 0.22),
+    "dark green": (0.20, 0.26, 0.13),
+    "blue": (0.33, 0.52, 0.77),
+    "pale blue": (0.62, 0.74, 0.88),
+    "dark blue": (0.12, 0.24, 0.42),
+}
+"""What skies, mountains and buildings look like on average: RGB in [0, 1]."""
+_CLEARLY_OTHER = 0.2
 
 
 def _fills(made: Made, edited: Pixels, params: Params) -> bool:
@@ -62,19 +78,10 @@ def _has_moved(made: Made, edited: Pixels, params: Params) -> bool:
     return bool(np.linalg.norm(after - wanted) <= 0.5 * np.linalg.norm(before - wanted))
 
 
-def _clear_look(made: Made) -> str:
-    """Returns how the target's region differs from the source's, "darker and warmer"; "" where unclear."""
-    before, after = (_mean_colour(made, pixels) for pixels in (made.source, made.target))
-    lighter = float(luminance(after - before))
-    warmer = float((after - before)[0] - (after - before)[2])
-    return " and ".join(
-        (words[0] if difference > 0 else words[1])
-        for difference, least, words in (
-            (lighter, _CLEARLY_LIGHTER, ("lighter", "darker")),
-            (warmer, _CLEARLY_WARMER, ("warmer", "cooler")),
-        )
-        if abs(difference) >= least
-    )
+def _tone(colour: Array) -> str:
+    """Returns the name of the nearest of `_TONES`."""
+    distances = np.linalg.norm(np.array([*_TONES.values()]) - colour, axis=1)
+    return [*_TONES][int(distances.argmin())]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +97,18 @@ class Exchange(Region):
         return {name: mask for name, (mask, _) in scene.composites.items()}
 
     def sample(self, scene: Scene, rng: np.random.Generator, split: Split = "train") -> Params | None:
-        """Returns a composite's region with how it looks, where that is clear."""
+        """Returns a composite's region with what colour it gets, where that is clearly another.
+
+        That it would be "darker" left open how much, and of what colour: the mean over all composites that a
+        description fits was at least half of the way to each in 55% of them, and is in 92% by these names.
+        """
         params = super().sample(scene, rng, split)
-        look = _clear_look(self.make(scene, params)) if params else ""
-        return params | {"look": look} if params and look else None
+        if params is None:
+            return None
+        made = self.make(scene, params)
+        before, after = (_mean_colour(made, pixels) for pixels in (made.source, made.target))
+        is_other = np.linalg.norm(after - before) >= _CLEARLY_OTHER and _tone(after) != _tone(before)
+        return params | {"colour": _tone(after)} if is_other else None
 
 
 REGION_SKY = Region(
@@ -248,29 +263,25 @@ REGION_PATTERN = Region(
     ),
 )
 
-_ONE = ("lighter", "darker", "warmer", "cooler")
-_TWO = ("lighter and warmer", "lighter and cooler", "darker and warmer", "darker and cooler")
-
 REGION_EXCHANGE = Exchange(
     name="region_exchange",
-    choices={"look": (*_ONE, *_TWO), "place": PLACES},
+    choices={"colour": tuple(_TONES), "place": PLACES},
     apply=lambda scene, mask, params: scene.composites[params["region"]][1],
     shows=_has_moved,
     wordings=Wordings(
-        words={"look": {look: (look, look.replace(" and ", ", ")) for look in (*_ONE, *_TWO)}},
         silent=SILENT,
         commands=(
-            "[replace|exchange] the {region} [with|by] [something|a version that is] {look}",
-            "[swap|exchange|change] the {region} for [something|a version that is] {look}",
-            "[take|use|put in|paste in] [another|a different] version of the {region}, {look} than this",
-            "[replace|swap|exchange] the {region}, make it all {look}",
-            "[give it|show] [another kind|another version] of the {region}, [but|only] {look}",
-            "[change|replace] the {region} so that the place looks {look}",
+            "[replace|exchange] the {region} [with|by] [something|a version that is] {colour}",
+            "[swap|exchange|change] the {region} for [something|a version that is] {colour}",
+            "[take|use|put in|paste in] [another|a different] version of the {region}, one that is {colour}",
+            "[replace|swap|exchange] the {region}, make it all {colour}",
+            "[give it|show] [another kind|another version] of the {region}, [but|only] {colour}",
+            "[replace|exchange] the {region} so that the place looks {colour}",
         ),
         phrases=(
-            "another version of the {region}, {look} [|than this|please]",
-            "the {region} from [another|a different] photo, {look}",
-            "something {look} instead of the {region}",
+            "another version of the {region}, {colour} [|this time|please]",
+            "the {region} from [another|a different] photo, {colour}",
+            "something {colour} instead of the {region}",
         ),
         vague=(
             "[replace|exchange|change] a part of [it|the scenery]",
@@ -279,9 +290,9 @@ REGION_EXCHANGE = Exchange(
             "[change|do something with] the scenery",
         ),
         expressive=(
-            "The {region} {place} would give way to another photo's, {look} than before, next to {others}.",
-            "The {region} {place} would be exchanged for something {look}, and {others} would stay.",
-            "In place of the {region} {place} there would be something {look} than before.",
+            "The {region} {place} would give way to another photo's, which is {colour}, next to {others}.",
+            "The {region} {place} would be exchanged for something {colour}, and {others} would stay.",
+            "In place of the {region} {place} there would be something {colour}.",
         ),
     ),
 )
