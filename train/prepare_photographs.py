@@ -85,6 +85,8 @@ class Found:
     regions: list[tuple[str, Mask]] = field(default_factory=list)
     composites: list[tuple[str, str, Mask]] = field(default_factory=list)
     """(name, path of the picture, mask)."""
+    unmarked: bool = False
+    """Whether more may be seen of what a region is called."""
 
 
 def _index(folder: Path, name: str = "index.json") -> list[dict[str, Any]]:
@@ -136,6 +138,7 @@ def scenes(data: Path) -> Iterator[Found]:
                 (region, path, _mask(folder / mask))
                 for region, (path, mask) in composites.get(row["image"], {}).items()
             ],
+            unmarked=True,
         )
 
 
@@ -228,7 +231,8 @@ def write(found: Found, data: Path, out: Path) -> dict[str, Any]:
         picture, _ = write_picture(path, data, out)
         composites.append([name, picture, write_mask(mask, Path(picture).stem, size, out)])
     row = {"image": image, "names": found.names, "captions": found.captions, "regions": regions}
-    return row | {"composites": composites, "split": "test" if held_out(found.path) else "train"}
+    row |= {"composites": composites, "unmarked": found.unmarked}
+    return row | {"split": "test" if held_out(found.path) else "train"}
 
 
 def write_picture(path: str, data: Path, out: Path) -> tuple[str, tuple[int, int]]:

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 PHOTOGRAPHS_FILE = "photographs.jsonl"
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-_FIELDS = frozenset({"image", "names", "captions", "regions", "composites", "split"})
+_FIELDS = frozenset({"image", "names", "captions", "regions", "composites", "unmarked", "split"})
 _LISTS = {
     "regions": ("name", "path of the mask"),
     "composites": ("name", "path of the picture", "path of the mask"),
@@ -34,6 +34,8 @@ class Photograph:
     """(name, mask file) of regions; white belongs to the region, the mask has the picture's size."""
     composites: tuple[tuple[str, Path, Path], ...] = ()
     """(name, picture, mask file): this photograph with another one's region of that name pasted in."""
+    unmarked: bool = False
+    """Whether more may be seen of what a region is called than its mask shows: the other trees."""
     split: str = "train"
 
     def load(self) -> Image.Image:
@@ -63,7 +65,8 @@ def read_photographs(folder: str | Path) -> list[Photograph]:
     """Returns the photographs of a folder: the rows of its `photographs.jsonl`, or all pictures below it.
 
     A row has `image` (path relative to the folder) and, where known, `names`, `captions`, `regions` (pairs of
-    a name and the path of a mask), `composites` (a name and the paths of a picture and a mask) and `split`.
+    a name and the path of a mask), `composites` (a name and the paths of a picture and a mask),
+    `unmarked` and `split`.
 
     Raises:
         DataError: if the folder cannot be read, holds no picture, or a row is not as described.
@@ -112,6 +115,8 @@ def _from_row(row: dict[str, Any], folder: Path, where: str) -> Photograph:
             _is_texts(item) and len(item) == len(form) for item in items
         ):
             raise DataError(f"{where}: {name} is {items!r:.60}; expected a list of [{', '.join(form)}]")
+    if not isinstance(row.get("unmarked", False), bool):
+        raise DataError(f"{where}: unmarked is {row['unmarked']!r:.60}; expected true or false")
     if not isinstance(row.get("split", "train"), str):
         raise DataError(f"{where}: split is {row['split']!r}; expected a text such as train or test")
     return Photograph(
@@ -122,6 +127,7 @@ def _from_row(row: dict[str, Any], folder: Path, where: str) -> Photograph:
         composites=tuple(
             (name, folder / image, folder / mask) for name, image, mask in row.get("composites", ())
         ),
+        unmarked=row.get("unmarked", False),
         split=row.get("split", "train"),
     )
 

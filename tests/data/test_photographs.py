@@ -30,6 +30,7 @@ def test_listing_gives_names_captions_regions_and_split(folder: Path) -> None:
         "names": ["car", "road"],
         "captions": ["A car."],
         "regions": [["car", "m.png"]],
+        "unmarked": True,
         "split": "test",
     }
     (folder / "photographs.jsonl").write_text(json.dumps(row) + "\n" + json.dumps({"image": "below/a.JPG"}))
@@ -39,6 +40,7 @@ def test_listing_gives_names_captions_regions_and_split(folder: Path) -> None:
         names=("car", "road"),
         captions=("A car.",),
         regions=(("car", folder / "m.png"),),
+        unmarked=True,
         split="test",
     )
     assert bare == Photograph(path=folder / "below" / "a.JPG")
@@ -58,6 +60,7 @@ def test_photographs_are_upright(tmp_path: Path) -> None:
         ({"image": "b.png", "names": "car"}, "names is 'car'; expected a list of texts"),
         ({"image": "b.png", "regions": [["car"]]}, "expected a list of "),
         ({"image": "b.png", "split": 1}, "split is 1"),
+        ({"image": "b.png", "unmarked": 1}, "unmarked is 1; expected true or false"),
         ({"image": "b.png", "name": "car"}, "unknown field 'name'"),
     ],
 )

@@ -50,6 +50,7 @@ def test_composites_are_written_beside_their_photograph(tmp_path: Path) -> None:
     )
     (photograph,) = read_photographs(out)
     scene = open_scene(photograph, photograph.load())
+    assert photograph.unmarked and scene.unmarked
     assert scene.names == ("sky",) and set(scene.composites) == {"sky", "sea"}
     sky, pixels = scene.composites["sky"]
     assert np.array_equal(sky, scene.regions["sky"]) and pixels.shape == scene.pixels.shape

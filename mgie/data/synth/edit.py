@@ -215,10 +215,12 @@ def make_edit(
     if misplaced_rate and rng.random() < misplaced_rate:
         seen = [name for name in words.silent if params.get(name) and name in family.choices]
         imagined = said | {name: pick(rng, [*filter(None, family.choices[name])]) for name in sorted(seen)}
+    if not instruction:
+        instruction = words.instruction(family.name, family.asked(scene, said, rng), rng, wording_split)
     return MadeEdit(
         family=family.name,
         params=params,
-        instruction=instruction or words.instruction(family.name, said, rng, wording_split),
+        instruction=instruction,
         expressive=words.describe(scene.names, imagined, rng),
         vague=vague,
     )

@@ -49,6 +49,10 @@ class Family(ABC):
         """
         return {name: pick(rng, values) for name, values in self.choices.items()}
 
+    def asked(self, scene: Scene, params: Params, rng: np.random.Generator) -> Params:
+        """Returns the parameters as an instruction calls them, where that says more than their values."""
+        return params
+
     @abstractmethod
     def make(self, scene: Scene, params: Params) -> Made:
         """Returns source and exact target: a pure function, which gives the same at every resolution.

@@ -28,7 +28,7 @@ from mgie.data.synth.layout import (
 from mgie.data.synth.measure import chroma, distance
 from mgie.data.synth.objects import Objects
 from mgie.data.synth.scene import Made, Pixels, Scene
-from mgie.data.synth.wording import Params, Split, Wordings, pick, stable_split
+from mgie.data.synth.wording import PLACE_WORDS, Params, Split, Wordings, pick, stable_split
 from mgie.errors import DataError
 
 NUM_OTHERS = 20
@@ -50,25 +50,7 @@ _OTHER_SHARE = 0.5
 _MAX_TRIES = 100
 _VISIBLE_DYE = 0.2
 
-_CORNER_WORDS = (
-    "at the {0} {2}",
-    "in the {0} {2}",
-    "in the {0} {2} corner",
-    "in the {1} {2} corner",
-    "on the {1} {2}",
-)
-_AT = {
-    "at the top": ("at the top", "at the top", "up at the top", "at the top centre", "at the upper edge"),
-    "on the left": ("on the left", "on the left", "on the left side", "at the left", "to the left"),
-    "in the middle": ("in the middle", "in the middle", "in the centre", "in the center"),
-    "on the right": ("on the right", "on the right", "on the right side", "at the right", "to the right"),
-    "at the bottom": ("at the bottom", "at the bottom", "at the bottom centre", "at the lower edge"),
-} | {
-    f"at the {row[0]} {side}": tuple(words.format(*row, side) for words in _CORNER_WORDS)
-    for row in (("top", "upper"), ("bottom", "lower"))
-    for side in ("left", "right")
-}
-_DEFAULT_AT = _AT | {"in the middle": ("", "", *_AT["in the middle"])}
+_DEFAULT_AT = PLACE_WORDS | {"in the middle": ("", "", *PLACE_WORDS["in the middle"])}
 _TO = {
     place: tuple(
         f"{to} the {place.split(' the ')[1]}{end}"
@@ -432,7 +414,7 @@ REMOVE = ObjectEdit(
     lands=_is_near,
     weight=2,
     wordings=ObjectWordings(
-        words={"place": _AT},
+        words={"place": PLACE_WORDS},
         commands=(
             "[remove|delete|erase|cut out|take out|take away|get rid of] the {object} [|{place}]",
             "[remove|delete|erase|take] the {object} [from|out of] {it}",
@@ -483,7 +465,7 @@ REPLACE = ObjectEdit(
     adds="new",
     weight=2,
     wordings=ObjectWordings(
-        words={"place": _AT},
+        words={"place": PLACE_WORDS},
         commands=(
             "[replace|exchange|substitute|swap|swap out] the {object} [|{place}] with a {new}",
             "[swap|exchange|trade|switch|change] the {object} for a {new}",
@@ -530,7 +512,7 @@ RECOLOUR = ObjectEdit(
     lands=_is_dyed,
     weight=2,
     wordings=ObjectWordings(
-        words={"place": _AT},
+        words={"place": PLACE_WORDS},
         commands=(
             "[make|paint|colour|color|dye|turn] the {object} [|{place}] {colour}",
             "[change|turn|set] the [colour|color] of the {object} to {colour}",
@@ -577,7 +559,7 @@ RESIZE = ObjectEdit(
     lands=_is_near,
     wordings=ObjectWordings(
         words={
-            "place": _AT,
+            "place": PLACE_WORDS,
             "change": _BIGGER_WORDS,
             "resize": _RESIZE_WORDS,
             "huge": _HUGE_WORDS,
@@ -630,7 +612,7 @@ MOVE = ObjectEdit(
     before_and_after=_move,
     lands=_is_near,
     wordings=ObjectWordings(
-        words={"to": _TO, "there": _AT},
+        words={"to": _TO, "there": PLACE_WORDS},
         commands=(
             "[move|shift|bring|take|push|drag|carry|send] the {object} {to}",
             "move the {object} [|away] from where it is {to}",
@@ -675,7 +657,7 @@ DUPLICATE = ObjectEdit(
     before_and_after=_duplicate,
     lands=_is_near,
     wordings=ObjectWordings(
-        words={"to": _AT},
+        words={"to": PLACE_WORDS},
         commands=(
             "[add|put|place|draw|insert|show] [another|a second|the same|one more] {object} {to}",
             "[duplicate|copy|clone|repeat] the {object} {to}",

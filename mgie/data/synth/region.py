@@ -12,7 +12,7 @@ from mgie.data.synth.family import Family, WholePicture, keeps_the_rest
 from mgie.data.synth.measure import Array, blurred, chroma_map, correlation, distance, gradient, luminance
 from mgie.data.synth.scene import Made, Mask, Pixels, Scene
 from mgie.data.synth.tone import BRIGHTER, DARKER
-from mgie.data.synth.wording import Params, Split, Wordings, pick
+from mgie.data.synth.wording import PLACE_WORDS, Params, Split, Wordings, pick
 from mgie.errors import DataError
 
 MIN_SHARE, MAX_SHARE = 0.05, 0.85
@@ -25,13 +25,16 @@ _PLACES = (
 )
 PLACES = (*(place for row in _PLACES for place in row), EVERYWHERE)
 SILENT = frozenset({"place", "others"})
-"""Parameters of which only the expressive instruction speaks."""
+"""Parameters that an instruction's templates have no slots for."""
 _SCENERY = re.compile(
     r"\b(beach|brook|buildings?|bush|bushes|ceiling|clouds?|curtain|dirt|door|dunes|fence|field|floor|foliage|"
     r"forest|grass|ground|highway|house|lake|mountains?|net|ocean|pass|pavement|plants|railroad|river|road|"
     r"rocks?|rug|sand|sea|shore|sky|skyscraper|snow|street|surf|trees?|trunk|wall|water|waterfall|window)$"
 )
 """Names of what a photograph's main thing stands in front of."""
+_SINGLE = re.compile(r"\b(beach|brook|highway|lake|ocean|river|road|sea|sky|street|waterfall)$")
+"""Names of what a photograph hardly shows two of."""
+_WHERE_RATE = 1 / 3
 _MAX_COMMON = 0.05
 """Share of the smaller of two regions up to which they count as apart."""
 _STRONG = {"strength": "strong"}
@@ -110,6 +113,14 @@ class Region(Family):
         assert made.mask is not None
         change = np.abs(made.target - made.source)[made.mask].mean()
         return params if change >= self.least_change and self.shows(made, made.target, params) else None
+
+    def asked(self, scene: Scene, params: Params, rng: np.random.Generator) -> Params:
+        """Returns them with where the region is: at times, and always where its name may fit others too."""
+        region, where = params["region"], PLACE_WORDS.get(params["place"])
+        several = scene.unmarked and not _SINGLE.search(region)
+        if where and (several or rng.random() < _WHERE_RATE):
+            return params | {"region": f"{region} {pick(rng, where)}"}
+        return params
 
     def make(self, scene: Scene, params: Params) -> Made:
         """Returns the scene, and with the operation inside the mask, whose edge is hard."""

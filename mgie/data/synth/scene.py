@@ -28,6 +28,8 @@ class Scene:
     """Where it is, as far as that is known."""
     composites: Mapping[str, tuple[Mask, Pixels]] = field(default_factory=dict)
     """By a region's name: where another photograph's region of that name was pasted, and how that looks."""
+    unmarked: bool = False
+    """Whether more may be seen of what a region is called than it covers; see `Photograph`."""
     objects: Objects | None = None
     """What may be put on the photograph."""
 
@@ -113,5 +115,6 @@ def open_scene(
             name: (mask_of(mask), as_pixels(cut(open_as(image, "RGB"))))
             for name, image, mask in photograph.composites
         },
+        unmarked=photograph.unmarked,
         objects=objects,
     )

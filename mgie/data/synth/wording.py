@@ -52,6 +52,26 @@ STRENGTH_WORDS: Words = {
 }
 """Slots that speak of the parameter `strength`: four for instructions, three for expressive instructions."""
 
+_CORNER_WORDS = (
+    "at the {0} {2}",
+    "in the {0} {2}",
+    "in the {0} {2} corner",
+    "in the {1} {2} corner",
+    "on the {1} {2}",
+)
+PLACE_WORDS = {
+    "at the top": ("at the top", "at the top", "up at the top", "at the top centre", "at the upper edge"),
+    "on the left": ("on the left", "on the left", "on the left side", "at the left", "to the left"),
+    "in the middle": ("in the middle", "in the middle", "in the centre", "in the center"),
+    "on the right": ("on the right", "on the right", "on the right side", "at the right", "to the right"),
+    "at the bottom": ("at the bottom", "at the bottom", "at the bottom centre", "at the lower edge"),
+} | {
+    f"at the {row[0]} {side}": tuple(words.format(*row, side) for words in _CORNER_WORDS)
+    for row in (("top", "upper"), ("bottom", "lower"))
+    for side in ("left", "right")
+}
+"""What people say of the places of a picture, by the names that the families have for them."""
+
 _PARAMETERS = {"objects": "object", "resize": "change", "huge": "change", "grown": "change", "there": "to"}
 """Slots of other names than their parameters."""
 

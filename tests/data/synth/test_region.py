@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from mgie.data.records import read_records
 from mgie.data.synth import Made, MadeEdit, Pixels, Scene, make_edit, synthesise
 from mgie.data.synth.material import GROUNDS, PATTERNS, SKIES, ground, pattern, sky
 from mgie.data.synth.measure import saturation
-from mgie.data.synth.region import PLACES, REGION, Region, beside, place_of
+from mgie.data.synth.region import EVERYWHERE, PLACES, REGION, Region, beside, place_of
 from mgie.data.synth.replacement import REPLACEMENT
 from mgie.data.synth.scene import Mask
-from mgie.data.synth.wording import Params, Split, expand, slots
+from mgie.data.synth.wording import PLACE_WORDS, Params, Split, expand, slots
 from mgie.errors import DataError
 
 FAMILY = {family.name: family for family in (*REGION, *REPLACEMENT)}
@@ -259,6 +260,47 @@ def test_words_say_what_changes_and_where(name: str, photo: Callable[..., Pixels
         assert f"the {edit.params['region']} {edit.params['place']}" in edit.expressive.lower()
         assert edit.expressive[0].isupper() and not set("{}[]|") & set(edit.expressive)
     assert len({edit.expressive for edit in edits}) >= 3
+
+
+@pytest.mark.parametrize("name", ["region_tint", "background_grey", "region_exchange"])
+@pytest.mark.parametrize("region", ["sky", "trees"])
+@pytest.mark.parametrize("unmarked", [False, True])
+def test_instructions_say_where_a_region_is_if_its_name_does_not_tell(
+    name: str, region: str, unmarked: bool, photo: Callable[..., Pixels]
+) -> None:
+    family, rng = FAMILY[name], np.random.default_rng(0)
+    scene = Scene(pixels=photo(0), unmarked=unmarked)
+    params = {key: values[0] for key, values in family.choices.items()} | {"region": region}
+    for place in PLACES:
+        said = [
+            family.asked(scene, params | {"place": place, "others": "the dog"}, rng)["region"]
+            for _ in range(200)
+        ]
+        where = {f"{region} {words}" for words in PLACE_WORDS.get(place, ())}
+        told = np.mean([words in where for words in said])
+        assert set(said) <= where | {region}
+        if place == EVERYWHERE:
+            assert told == 0
+        elif unmarked and region == "trees":
+            assert told == 1
+        else:
+            assert 0.2 < told < 0.5
+
+
+def test_the_instruction_of_an_edit_may_say_where_and_the_rest_stays_as_it_was(
+    photo: Callable[..., Pixels],
+) -> None:
+    rng = np.random.default_rng(0)
+    scene = replace(scene_of(photo(0)), unmarked=True, names=("dress",))
+    scene = replace(scene, regions={"dress": scene.regions["dress"]})
+    edits = [edit for _ in range(30) if (edit := make_edit(FAMILY["region_darker"], scene, rng))]
+    assert all(edit.params["region"] == "dress" for edit in edits)
+    told = [
+        any(f"dress {words}" in edit.instruction.lower() for words in PLACE_WORDS["on the right"])
+        for edit in edits
+    ]
+    assert np.mean(told) > 0.9  # the rest are typing mistakes
+    assert not any("right on the right" in edit.expressive for edit in edits)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
