@@ -231,8 +231,8 @@ def write(found: Found, data: Path, out: Path) -> dict[str, Any]:
         picture, _ = write_picture(path, data, out)
         composites.append([name, picture, write_mask(mask, Path(picture).stem, size, out)])
     row = {"image": image, "names": found.names, "captions": found.captions, "regions": regions}
-    row |= {"composites": composites, "unmarked": found.unmarked}
-    return row | {"split": "test" if held_out(found.path) else "train"}
+    split = "test" if held_out(found.path) else "train"
+    return row | {"composites": composites, "unmarked": found.unmarked, "split": split}
 
 
 def write_picture(path: str, data: Path, out: Path) -> tuple[str, tuple[int, int]]:

@@ -55,13 +55,11 @@ class Pattern(nn.Module):
         constant, sines, cosines = self.hear(text).float()[..., None].split([1, num, num], dim=1)
         across, down = torch.tensor(_WAVES, device=device).T[..., None]
         x, y = (
-            2
-            * torch.pi
-            * periods
-            * side
-            * (torch.arange(STEPS * places, device=device) + 0.5)
-            / (STEPS * places)
-            for periods, side, places in zip((across, down), in_short_sides, (width, height), strict=True)
+            2 * torch.pi * periods * side * (torch.arange(points, device=device) + 0.5) / points
+            for periods, side, points in (
+                (across, in_short_sides[0], STEPS * width),
+                (down, in_short_sides[1], STEPS * height),
+            )
         )
         # A wave of x + y is a sum of products of waves of x and of y, which are far fewer.
         of_x = torch.cat([cosines * x.cos() + sines * x.sin(), sines * x.cos() - cosines * x.sin()], dim=1)
