@@ -31,7 +31,7 @@ from mgie.prompts import IMAGE_TOKEN, NUM_VISUAL_TOKENS, visual_tokens
 
 IGNORED = -100
 """Label of tokens that are not learned, PyTorch's and transformers' default."""
-NUM_BEAMS = 3
+_NUM_BEAMS = 3
 """Of a new model's search. One word after the other, one that hesitates between several ways to say a
 thing takes the likeliest beginning, and ends it with a name that it knows better."""
 CHAT_TEMPLATE = (
@@ -110,7 +110,7 @@ def build_mllm(
         **special_ids,
     )
     mllm = LlavaForConditionalGeneration(config)
-    mllm.generation_config.update(do_sample=False, num_beams=NUM_BEAMS, max_new_tokens=96, **special_ids)
+    mllm.generation_config.update(do_sample=False, num_beams=_NUM_BEAMS, max_new_tokens=96, **special_ids)
     return mllm
 
 
