@@ -44,9 +44,10 @@ class ModelConfig:
     backbone: str | None = None
     """Folder with the `backbone` of an earlier stage, for a new UNet that says where it changes a picture."""
     outlines: str | None = None
-    """Folder with the `outlines` of an earlier stage, for any UNet that says where it changes a picture."""
+    """Folder with the `outlines` of an earlier stage, for any UNet that says where it changes a picture, or
+    for that stage to go on from."""
     inpainter: str | None = None
-    """Folder with the `inpainter` of an earlier stage, for any UNet that says where it changes a picture."""
+    """Folder with the `inpainter` of an earlier stage, likewise."""
     scheduler: dict[str, Any] | None = None
     """Arguments of diffusers' `DPMSolverMultistepScheduler`, the solver of a new pipeline."""
     conditioning: Literal[Conditioning, None] = None

@@ -547,6 +547,24 @@ def test_outlines_are_learned(smoke: Smoke, on_objects: dict[str, Any], tmp_path
         unet(**other)
 
 
+@pytest.mark.parametrize(
+    ("stage", "part", "model_class"),
+    [("outlines", "outlines", Outlines), ("inpainting", "inpainter", Inpainter)],
+)
+def test_a_part_of_the_layers_learns_on(
+    stage: str, part: str, model_class: Any, smoke: Smoke, on_objects: dict[str, Any], tmp_path: Path
+):
+    begun = model_class()
+    for parameter in begun.parameters():
+        torch.nn.init.normal_(parameter, std=0.01)
+    begun.save_pretrained(tmp_path / part)
+    changes = on_objects | {"stage": stage, f"model.{part}": str(tmp_path / part)}
+    own: Any = getattr(build_stage(smoke(**changes)), part)
+    for name, tensor in begun.state_dict().items():
+        assert torch.equal(own.state_dict()[name], tensor)
+    assert all(p.requires_grad for p in own.parameters())
+
+
 def test_what_outlines_are_learned_from(smoke: Smoke, on_objects: dict[str, Any]):
     stage: Any = build_stage(smoke(**on_objects))
     rows = [stage.dataset[i, (160, 128)] for i in range(8)]

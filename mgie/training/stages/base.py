@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from mgie.config import TrainConfig
 from mgie.errors import ConfigError
+from mgie.models.loading import load_model
 
 HELD_INDEX = 2**40
 """Rows from this index on are never reached by training; they are for looking at."""
@@ -46,6 +47,15 @@ class Stage(ABC):
     @abstractmethod
     def picture(self) -> Image.Image:
         """Returns a picture that shows what the present weights do."""
+
+
+def begun(model_class: type[nn.Module], folder: str | None) -> Any:
+    """Returns a model to train: that of an earlier stage's folder, to learn on, or a new one.
+
+    Raises:
+        CheckpointError: the folder cannot be read as such a model.
+    """
+    return model_class() if folder is None else load_model(Path(folder), model_class)
 
 
 def to_images(pixels: Tensor) -> list[Image.Image]:
