@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mgie.config import TrainConfig
+from mgie.config import Part, TrainConfig
 from mgie.errors import ConfigError
 from mgie.models.loading import load_model
 
@@ -49,13 +49,20 @@ class Stage(ABC):
         """Returns a picture that shows what the present weights do."""
 
 
-def begun(model_class: type[nn.Module], folder: str | None) -> Any:
-    """Returns a model to train: that of an earlier stage's folder, to learn on, or a new one.
+def open_part(part: Part, model_class: Any, **sizes: Any) -> Any:
+    """Returns the model of an earlier stage's folder, or a new one.
+
+    Args:
+        part: the folder, or sizes of a new one; None leaves them as they are by default.
+        model_class: its class.
+        sizes: of a new one, where the part does not say them.
 
     Raises:
         CheckpointError: the folder cannot be read as such a model.
     """
-    return model_class() if folder is None else load_model(Path(folder), model_class)
+    if isinstance(part, str):
+        return load_model(Path(part), model_class)
+    return model_class(**{**sizes, **(part or {})})
 
 
 def to_images(pixels: Tensor) -> list[Image.Image]:

@@ -27,7 +27,7 @@ from mgie.models.outlines import Outlines
 from mgie.models.unet import ChangeUNet2DConditionModel, FindingUNet2DConditionModel, widen_conv_in
 from mgie.pipeline import MGIEPipeline
 from mgie.training.optim import freeze_parts
-from mgie.training.stages.base import HELD_INDEX, Stage, grid
+from mgie.training.stages.base import HELD_INDEX, Stage, grid, open_part
 from mgie.training.stages.language import load_mllm, set_sight
 
 
@@ -225,10 +225,8 @@ def _unet_class(part: Part, scheduler: Any, vae: Any, backbone: str | None) -> t
 
 
 def _part(name: str, part: Part, base: dict[str, Any], cls: Any, **sizes: Any) -> Any:
-    if isinstance(part, str):
-        return load_model(Path(part), cls)
-    if isinstance(part, dict):
-        return cls(**{**sizes, **part})
+    if part is not None:
+        return open_part(part, cls, **sizes)
     if name not in base:
         raise ConfigError(f"model.{name} is missing; give a folder, sizes, or a model.pipeline that has it")
     return base[name]
