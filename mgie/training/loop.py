@@ -98,15 +98,19 @@ def train(config: TrainConfig, report: Report | None = None) -> Path:
             _log(accelerator, run, done, figures, report)
         if done % config.save_every == 0 or last:
             save_checkpoint(accelerator, run, done)
+        if done % config.save_every == 0 and not last:
             with _averaged(ema, trained):
-                if last and accelerator.is_main_process:
-                    stage.finish()
                 _save_pipeline(accelerator, stage, run)
-        if (done % config.sample_every == 0 or last) and accelerator.is_main_process:
-            with _averaged(ema, trained), torch.random.fork_rng():
-                module.eval()
+        if done % config.sample_every == 0 and not last and accelerator.is_main_process:
+            with _averaged(ema, trained):
                 _save_picture(stage, run / "samples", done)
-                module.train()
+    # Here, so that a run that was stopped after its last checkpoint gets what it lacks.
+    with _averaged(ema, trained):
+        if accelerator.is_main_process:
+            stage.finish()
+        _save_pipeline(accelerator, stage, run)
+        if accelerator.is_main_process:
+            _save_picture(stage, run / "samples", max(start, config.max_steps))
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return run / "pipeline"
@@ -232,7 +236,10 @@ def _save_pipeline(accelerator: Accelerator, stage: Stage, run: Path) -> None:
 
 def _save_picture(stage: Stage, folder: Path, step: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    save_image(stage.picture(), folder / f"{step:07d}.png")
+    with torch.random.fork_rng():
+        stage.module.eval()
+        save_image(stage.picture(), folder / f"{step:07d}.png")
+        stage.module.train()
 
 
 def _log(

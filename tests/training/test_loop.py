@@ -77,6 +77,28 @@ def test_a_finished_run_is_left_alone(toy: Toy, tmp_path: Path):
     assert equal(before, weights(tmp_path)) and len(log(tmp_path)) == 6
 
 
+def test_a_run_stopped_after_its_last_checkpoint_gets_its_pipeline(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    finished = []
+    monkeypatch.setattr(ToyStage, "finish", lambda stage: finished.append(stage))
+    train(toy_config(whole, save_every=4))
+
+    def full(stage: ToyStage, folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    train(toy_config(stopped, save_every=4, max_steps=4))
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(ToyStage, "save", full)
+        with pytest.raises(CheckpointError):
+            train(toy_config(stopped, save_every=4))
+    assert not equal(weights(whole), weights(stopped))
+    finished.clear()
+    train(toy_config(stopped, save_every=4))
+    assert len(finished) == 1 and equal(weights(whole), weights(stopped))
+
+
 @pytest.mark.parametrize(
     "change",
     [
