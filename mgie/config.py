@@ -56,6 +56,22 @@ class ModelConfig:
     """A new pipeline's own settings, such as `working_size`, `num_inference_steps` and `copy_bias`."""
 
 
+_OF_MADE_EDITS = (
+    "requests",
+    "objects",
+    "addable_objects",
+    "families",
+    "vague_rate",
+    "invented_rate",
+    "misplaced_rate",
+    "exchanged_rate",
+    "crowded_rate",
+    "light",
+    "describe_rate",
+)
+"""Options of data that pairs of one's own have no use for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """What is learned from: photographs for made edits, or records of before/after pairs."""
@@ -63,7 +79,8 @@ class DataConfig:
     photographs: str | None = None
     """Folder of photographs that are edited on the fly (`mgie.data.synth`)."""
     records: str | None = None
-    """Folder with `records.jsonl`: pairs of one's own, in the place of `photographs`."""
+    """Folder with `records.jsonl`: pairs of one's own, in the place of `photographs`. They are mirrored at
+    random, but for those that speak of left or right."""
     requests: str | None = None
     """File with real people's wordings, used beside the grammar's."""
     objects: str | None = None
@@ -103,6 +120,14 @@ class DataConfig:
         """Checks what the types do not say."""
         if (self.photographs is None) == (self.records is None):
             raise ConfigError("data needs exactly one of data.photographs and data.records; set one of them")
+        for option in dataclasses.fields(self):
+            value = getattr(self, option.name)
+            if option.name.endswith("_rate") and not 0 <= value <= 1:
+                raise ConfigError(f"data.{option.name} is {value}; expected a share, 0 to 1")
+            if self.records is not None and option.name in _OF_MADE_EDITS and value != option.default:
+                raise ConfigError(
+                    f"data.{option.name} is for edits of data.photographs; leave it out with data.records"
+                )
         if len(self.crop) != 2 or not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise ConfigError(f"data.crop is {self.crop}; expected two shares with 0 < low <= high <= 1")
         if not self.sizes or any(

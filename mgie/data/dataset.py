@@ -4,6 +4,7 @@ A row is a pure function of (seed, index, size), whoever asks for it and wheneve
 resumed run repeat the original bit for bit.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,8 @@ _MAX_REGIONS = 2
 """Of the photograph, in such a description."""
 _LEAST_REGION = 0.02
 """Share of the picture of a region that is looked for."""
+_SIDES = re.compile(r"\b(left|right)", re.IGNORECASE)
+"""Words that would be wrong of a mirrored picture."""
 
 Things = tuple[tuple[str, Box | Mask], ...]
 """Names of what is to be seen, and where."""
@@ -273,12 +276,16 @@ class RecordDataset(Dataset[Sample]):
                 f"record {record.id}: sizes are {source.size} and {target.size} pixels; make them equal"
             )
         crop = Crop.draw(source.size, size, self.config.crop, rng)
+        words = record.expressive or record.instruction
+        if _SIDES.search(f"{record.instruction} {words}"):
+            crop = replace(crop, mirrored=False)
         return Sample(
             picture=crop.at_own_size(source),
             source=as_pixels(crop(source)),
             target=as_pixels(crop(target)),
             question=question(record.instruction),
-            answer=answer(record.expressive or record.instruction),
+            answer=answer(words),
+            vague=bool(record.meta.get("vague")),
         )
 
 

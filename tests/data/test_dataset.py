@@ -232,6 +232,34 @@ def test_what_cannot_be_learned_from(values: dict[str, Any], message: str, photo
         open_dataset(config, 0)[0, SIZE]
 
 
+@pytest.mark.parametrize(
+    ("instruction", "expressive", "mirrored"),
+    [
+        ("brighten it", None, {False, True}),
+        ("brighten it", "A window on the Left would shine.", {False}),
+        ("make the rightmost cup red", "The cup would be red.", {False}),
+    ],
+)
+def test_pairs_that_speak_of_sides_are_not_mirrored(
+    instruction: str, expressive: str | None, mirrored: set[bool], tmp_path: Path
+):
+    Image.linear_gradient("L").rotate(90).convert("RGB").save(tmp_path / "0.png")
+    row = Record(
+        id="0",
+        task="edit",
+        images=("0.png",),
+        target="0.png",
+        instruction=instruction,
+        expressive=expressive,
+        meta={"vague": True},
+    )
+    write_records([row], tmp_path)
+    dataset = RecordDataset(DataConfig(records=str(tmp_path)), 0)
+    rows = [dataset[i, SIZE] for i in range(20)]
+    assert {bool(row.source[0, 0, 0] > row.source[0, -1, 0]) for row in rows} == mirrored
+    assert all(row.vague for row in rows)
+
+
 def test_records_that_are_no_edits_are_refused(tmp_path: Path):
     write_records([Record(id="0", task="generate", images=(), target="a.png", instruction="a cat")], tmp_path)
     with pytest.raises(DataError, match="no edit records of split 'train'"):

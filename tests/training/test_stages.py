@@ -324,6 +324,11 @@ def test_only_a_condition_of_answers_that_are_trained_is_held(changes: dict[str,
         build_stage(smoke(hold_weight=1.0, **changes))
 
 
+def test_an_exchanged_instruction_needs_an_answer(smoke: Smoke):
+    with pytest.raises(ConfigError, match=r"data\.exchanged_rate is 0\.2, for a UNet that an answer tells"):
+        build_stage(smoke(**{"data.exchanged_rate": 0.2, "model.conditioning": "ip2p"}))
+
+
 def test_only_what_should_be_is_trained(smoke: Smoke):
     module = build_stage(smoke()).module
     trained = {name.split(".")[0] for name, p in module.named_parameters() if p.requires_grad}

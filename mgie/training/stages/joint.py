@@ -84,13 +84,19 @@ def build_module(pipeline: MGIEPipeline, config: TrainConfig) -> MGIE:
     """Returns what is trained, of the pipeline's own parts; what is not used or has the rate 0 is frozen.
 
     Raises:
-        ConfigError: if a condition is to be held that the language model's answers do not give, or it is to
-            learn from its own; or a part that is named in `learning_rates` does not exist.
+        ConfigError: if a condition is to be held that the language model's answers do not give, it is to
+            learn from its own, or only an answer would tell the edit, and there is none; or a part that is
+            named in `learning_rates` does not exist.
     """
     if config.hold_weight and (pipeline.config["conditioning"] == "ip2p" or config.cached_batches):
         raise ConfigError(
             f"hold_weight is {config.hold_weight}, for a language model whose answers are trained; set 0, or "
             "cached_batches=0 and a model.conditioning other than ip2p"
+        )
+    if config.data.exchanged_rate and pipeline.config["conditioning"] == "ip2p":
+        raise ConfigError(
+            f"data.exchanged_rate is {config.data.exchanged_rate}, for a UNet that an answer tells which "
+            "edit is meant; set 0, or a model.conditioning other than ip2p"
         )
     sees = pipeline.config["conditioning"] == "mgie"
     module = MGIE(
