@@ -6,10 +6,12 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from mgie.errors import ImageError
-from mgie.images.photo import open_image
+from mgie.images.photo import open_photo
 
 _FEATHER = 1 / 100
 """Widest transition inside a mask, as a share of the picture's longer side."""
+_WHITE = 16
+"""A mask whose lightest level is below this, such as one of 0 and 1, would let next to nothing change."""
 
 
 def open_mask(source: str | Path | Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -20,17 +22,24 @@ def open_mask(source: str | Path | Image.Image, size: tuple[int, int]) -> Image.
         size: (width, height) of the upright picture that it belongs to.
 
     Raises:
-        ImageError: it cannot be read, has another size, or is black everywhere.
+        ImageError: it cannot be read, has another size, is transparent anywhere, or nowhere light.
     """
     name = "the mask" if isinstance(source, Image.Image) else f"the mask {source}"
-    mask = open_image(source).convert("L")
+    photo = open_photo(source)
+    mask = photo.image.convert("L")
     if mask.size != size:
         raise ImageError(
             f"{name} has {mask.width}x{mask.height} pixels; "
             f"expected {size[0]}x{size[1]}, as the upright picture"
         )
-    if mask.getextrema() == (0, 0):
-        raise ImageError(f"{name} is black everywhere; expected white where the picture may change")
+    # Of what nobody sees, a drawing on a transparent layer for one, it cannot be told what is meant.
+    if photo.alpha is not None and np.asarray(photo.alpha).min() < 255:
+        raise ImageError(f"{name} is transparent in places; expected white on black: flatten it")
+    if (lightest := np.asarray(mask).max()) < _WHITE:
+        raise ImageError(
+            f"{name} is black everywhere: its lightest level is {lightest} of 255; expected white where the "
+            "picture may change"
+        )
     return mask
 
 

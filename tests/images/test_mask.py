@@ -15,6 +15,12 @@ def drawn(size: tuple[int, int], *box: int) -> Image.Image:
     return mask
 
 
+def on_a_layer(size: tuple[int, int], *box: int) -> Image.Image:
+    layer = Image.new("RGBA", size)
+    ImageDraw.Draw(layer).rectangle(box, fill="white")
+    return layer
+
+
 def test_any_mode_is_taken_by_its_luminance() -> None:
     mask = drawn((64, 48), 10, 10, 30, 30)
     for mode in ("L", "1", "RGB", "P", "LA"):
@@ -26,6 +32,8 @@ def test_any_mode_is_taken_by_its_luminance() -> None:
     [
         (Image.new("L", (64, 64), 255), "64x64 pixels; expected 64x48"),
         (Image.new("L", (64, 48)), "black everywhere"),
+        (drawn((64, 48), 10, 10, 30, 30).point(lambda level: level // 255), "lightest level is 1 of 255"),
+        (on_a_layer((64, 48), 10, 10, 30, 30), "transparent in places"),
     ],
 )
 def test_unusable_masks(mask: Image.Image, message: str) -> None:
