@@ -203,11 +203,20 @@ class MGIEPipeline(DiffusionPipeline):
             dtype: type of all weights, whatever the files hold.
             device_map: a device, to load each part straight onto it; by default the CPU.
             kwargs: parts or values of the configuration that replace the folder's own, as for any pipeline
-                of diffusers.
+                of diffusers; `torch_dtype` is `dtype`.
 
         Raises:
+            ConfigError: an argument is neither a part nor in the configuration.
             CheckpointError: no such model, or a tensor of it is missing, unexpected, misshapen or not finite.
         """
+        dtype = kwargs.pop("torch_dtype", dtype)
+        known = list(inspect.signature(cls).parameters)
+        for name in kwargs:
+            if name not in known:
+                raise ConfigError(
+                    f"from_pretrained has no argument {name!r}; expected dtype, device_map, or one of "
+                    + ", ".join(known)
+                )
         folder = find_model_folder(pretrained_model_name_or_path)
         index = read_json(folder / INDEX_FILE)
         parts = [name for name, entry in index.items() if isinstance(entry, list) and name not in kwargs]
@@ -360,8 +369,8 @@ class MGIEPipeline(DiffusionPipeline):
 
         Args:
             image: pictures or files, of any size and mode, or what `encode_image` made of them.
-            instruction: what to do; not needed with `imagination` or `prompt_embeds`.
-            expressive_instruction: own words in place of the model's, see `encode_instruction`.
+            instruction: what to do; left out with `imagination` or `prompt_embeds`.
+            expressive_instruction: own words in place of the model's, see `encode_instruction`; likewise.
             imagination: from `encode_instruction`.
             prompt_embeds: (B, Q, C), in place of an imagination; needs `negative_prompt_embeds`.
             negative_prompt_embeds: (B, Q, C).
@@ -410,7 +419,13 @@ class MGIEPipeline(DiffusionPipeline):
             pictures = [_opened(item) for item in _as_list(image)]
         # 2. Imagine and map, once for all rows that share a picture and its words.
         with _timed(seconds, "imagine"):
-            if imagination is None and prompt_embeds is None:
+            if imagination is not None or prompt_embeds is not None:
+                if instruction is not None or expressive_instruction is not None:
+                    raise ConfigError(
+                        "got words beside an imagination or prompt_embeds, which hold theirs; expected one "
+                        "of them: reimagine() puts other words into an imagination"
+                    )
+            else:
                 if instruction is None:
                     raise ConfigError(
                         "no instruction given; expected instruction, imagination or prompt_embeds"

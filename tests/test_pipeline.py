@@ -78,11 +78,19 @@ def test_round_trip_through_a_folder_changes_nothing(pipeline, pipeline_folder):
     assert first.images[0].tobytes() == second.images[0].tobytes()
 
 
-def test_weights_have_the_wanted_dtype_and_values_can_be_replaced(pipeline_folder):
-    loaded = MGIEPipeline.from_pretrained(pipeline_folder, dtype=torch.bfloat16, guidance_scale=2.0)
+@pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
+def test_weights_have_the_wanted_dtype_and_values_can_be_replaced(name, pipeline_folder):
+    loaded = MGIEPipeline.from_pretrained(pipeline_folder, **{name: torch.bfloat16}, guidance_scale=2.0)
     models = (loaded.mllm, loaded.edit_head, loaded.vae, loaded.unet)
     assert {parameter.dtype for model in models for parameter in model.parameters()} == {torch.bfloat16}
     assert loaded.config["guidance_scale"] == 2.0
+
+
+def test_an_argument_that_does_nothing_is_refused(pipeline_folder):
+    with pytest.raises(
+        ConfigError, match=r"no argument 'revision'; expected dtype, device_map, or"
+    ):
+        MGIEPipeline.from_pretrained(pipeline_folder, revision="main")
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(pipeline):
@@ -113,6 +121,13 @@ def test_one_imagination_serves_several_seeds(pipeline, monkeypatch):
     assert out.expressive_instructions == imagined.expressive_instructions * 2
     assert np.abs(pixels(out.images[1]) - pixels(alone.images[0])).max() <= 1
     assert out.images[0].tobytes() != out.images[1].tobytes()
+
+
+@pytest.mark.parametrize("words", [{"instruction": BLUE}, {"expressive_instruction": "All would be blue."}])
+def test_words_beside_an_imagination_are_not_passed_over(pipeline, words):
+    imagined = pipeline.encode_instruction(picture(), RED)
+    with pytest.raises(ConfigError, match=r"words beside an imagination .* reimagine\(\)"):
+        pipeline(picture(), imagination=imagined, **words)
 
 
 def test_imagination_has_the_shapes_and_the_null_condition(pipeline):
