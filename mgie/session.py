@@ -115,6 +115,7 @@ class EditSession:
             imagination = last.pipeline.reimagine(imagination, expressive_instruction)
         edit = _edit(last.edit.model, last.edit.instruction, imagination, seed)
         self.turns[-1] = turn = _paint(last.pipeline, last.source, imagination, edit, settings)
+        self._undone.clear()  # they were of the picture that this one replaces
         return turn
 
     def undo(self) -> None:

@@ -42,6 +42,15 @@ def test_undo_and_redo(session):
         session.redo()
 
 
+def test_what_was_undone_does_not_come_back_on_another_picture(session):
+    session.edit(RED, seed=1)
+    session.edit(BLUE, seed=2)
+    session.undo()
+    session.again(seed=3)
+    with pytest.raises(ConfigError, match="no edit to redo"):
+        session.redo()
+
+
 def test_a_turn_is_run_again_without_the_model_writing_or_the_picture_encoded_anew(
     session, pipeline, monkeypatch
 ):
