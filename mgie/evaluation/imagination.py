@@ -56,7 +56,7 @@ def check_imagination(
         for record in [r for r in made if r.meta.get("vague", False) == vague][:records]
         for _ in range(_TEXTS)
     ]
-    landed: list[tuple[bool, bool, bool]] = []
+    landed: list[_Landed] = []
     for start in range(0, len(tries), batch_size):
         rows = tries[start : start + batch_size]
         output: Any = pipeline(
@@ -94,23 +94,38 @@ class _Try:
             if other is not None and other.shows(scene.pixels, other.make(scene).target):
                 return cls(record, picture, other)
 
-    def landed(self, edited: Image.Image) -> tuple[bool, bool, bool]:
-        """Returns whether the instruction was vague, the text's edit landed, and the instruction's did."""
+    def landed(self, edited: Image.Image) -> "_Landed":
+        """Returns which of the two edits landed."""
         own, source, pixels = MadeEdit.from_meta(self.record.meta), as_pixels(self.picture), as_pixels(edited)
         is_whole = isinstance(FAMILIES[own.family], WholePicture)
-        return own.vague, self.other.shows(source, pixels), is_whole and own.shows(source, pixels)
+        return _Landed(
+            own.vague, self.other.shows(source, pixels), own.shows(source, pixels) if is_whole else None
+        )
 
 
-def _findings(landed: list[tuple[bool, bool, bool]]) -> list[Finding]:
+@dataclass(frozen=True)
+class _Landed:
+    """What came of a try."""
+
+    vague: bool
+    theirs: bool
+    """Whether the text's edit landed."""
+    its: bool | None
+    """Whether the instruction's did; None where that needs a region or a thing, which are not looked for."""
+
+
+def _findings(landed: list[_Landed]) -> list[Finding]:
     """Returns the rates; a kind of instruction of which there is no record is left out."""
     found = []
     for kind, vague in (("vague", True), ("plain", False)):
-        rows = [row for row in landed if row[0] == vague]
+        rows = [row for row in landed if row.vague == vague]
         if not rows:
             continue
         asked = f"{kind} instruction, text of another edit"
-        theirs, its = (float(np.mean([row[i] for row in rows])) for i in (1, 2))
+        theirs = float(np.mean([row.theirs for row in rows]))
         found.append(finding(f"{asked}: the text's edit lands, of {len(rows)}", theirs, at_least=0.7))
-        if not vague:
-            found.append(finding(f"{asked}: the instruction's own edit shows", its, at_most=0.3))
+        its = [row.its for row in rows if row.its is not None]
+        if not vague and its:
+            name = f"{asked}: the instruction's own edit of the whole picture shows, of {len(its)}"
+            found.append(finding(name, float(np.mean(its)), at_most=0.3))
     return found

@@ -1,5 +1,6 @@
 """The imagination suite, on pipelines that listen to the words, and on one that does not."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mgie.data.photographs import read_photographs
-from mgie.data.records import read_records
+from mgie.data.records import read_records, write_records
 from mgie.data.synth import MadeEdit, Scene, as_picture, as_pixels, make_edit, synthesise
 from mgie.evaluation import check_imagination, imagination
 from mgie.evaluation.tables import Finding
@@ -16,7 +17,7 @@ from tests.evaluation.made import make_records
 
 VAGUE = "vague instruction, text of another edit: the text's edit lands"
 PLAIN = "plain instruction, text of another edit: the text's edit lands"
-OWN = "plain instruction, text of another edit: the instruction's own edit shows"
+OWN = "plain instruction, text of another edit: the instruction's own edit of the whole picture shows"
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,23 @@ def test_a_model_that_only_hears_the_instruction_is_found_out(records: Path, mon
     found = check(Deaf(monkeypatch), records)
     assert found[PLAIN].value < 0.5 and not found[PLAIN].met
     assert found[OWN].value == 1 and not found[OWN].met
+
+
+def test_an_edit_that_cannot_be_judged_is_no_edit_that_does_not_show(
+    records: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rows = [record for record in read_records(records) if not record.meta.get("vague")]
+    params = {"region": "sky", "others": "", "colour": "red", "place": "at the top"}
+    part = {"family": "region_tint", "params": params}
+    write_records([rows[0], replace(rows[1], meta=part)], records / "part.jsonl")
+
+    class Deaf(Listening):
+        def edit(self, instruction: str, words: str) -> MadeEdit:
+            return MadeEdit.from_meta(rows[0].meta)
+
+    found = check_imagination(cast(MGIEPipeline, Deaf(monkeypatch)), records / "part.jsonl")
+    assert [finding.name.rsplit(" ", 1)[-1] for finding in found] == ["4", "2"]
+    assert found[1].value == 1
 
 
 def test_as_many_records_as_wanted(pipeline: MGIEPipeline, records: Path):
