@@ -87,7 +87,7 @@ class HeldCondition(nn.Module):
             condition = self.edit_head(states, embeds).float()
         edits = (batch["labels"] == visual_token_ids[0]).any(dim=1)
         apart = (prompt_embeds - condition)[edits].square().sum() + (null_embeds - null).square().sum()
-        return apart / (condition - null).square().sum()
+        return apart / (condition - null)[edits].square().sum().clamp(min=1e-6)
 
 
 class MGIE(nn.Module):
