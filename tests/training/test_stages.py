@@ -21,7 +21,7 @@ import mgie.models.mgie
 import mgie.training.stages.backbone
 import mgie.training.stages.vision
 from mgie.config import TrainConfig
-from mgie.errors import CheckpointError, ConfigError, MGIEError
+from mgie.errors import CheckpointError, ConfigError, DataError, MGIEError
 from mgie.models.autoencoder import UnshuffleAutoencoder
 from mgie.models.backbone import LatentBackbone, joined
 from mgie.models.inpainting import Inpainter
@@ -381,6 +381,11 @@ def test_a_part_that_lacks_a_tensor_is_refused(stage: str, smoke: Smoke, tmp_pat
 def test_missing_parts_are_named(changes: dict[str, Any], message: str, smoke: Smoke):
     with pytest.raises(ConfigError, match=message):
         build_stage(smoke(**changes))
+
+
+def test_photographs_of_another_split_are_none(smoke: Smoke, teacher: Teacher):
+    with pytest.raises(DataError, match="no photographs of split 'test'; set data.split"):
+        build_stage(smoke(stage="vision", teacher="given", **{"data.split": "test"}))
 
 
 def test_stages_build_upon_each_other(smoke: Smoke, teacher: Teacher, tmp_path: Path):

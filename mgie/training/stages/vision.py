@@ -23,8 +23,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from mgie.config import DataConfig, TrainConfig
 from mgie.data.collate import to_tensor
-from mgie.data.dataset import Key
-from mgie.data.photographs import read_photographs
+from mgie.data.dataset import Key, photographs_of
 from mgie.data.synth import Pixels
 from mgie.errors import ConfigError
 from mgie.models.loading import load_model
@@ -52,12 +51,17 @@ class View:
 
 
 class ViewDataset(Dataset[View]):
-    """All photographs of a split, in another order each time; a row depends on seed, index and size alone."""
+    """All photographs of a split, in another order each time; a row depends on seed, index and size alone.
+
+    Raises:
+        ConfigError: if there is no folder of photographs.
+        DataError: if it has none of the split, or cannot be read.
+    """
 
     def __init__(self, config: DataConfig, seed: int) -> None:
         if config.photographs is None:
-            raise ConfigError("stage vision learns from single pictures; set data.photographs")
-        self.photographs = [p for p in read_photographs(config.photographs) if p.split == config.split]
+            raise ConfigError("this stage learns from single pictures; set data.photographs")
+        self.photographs = photographs_of(config.photographs, config.split)
         self.seed = seed
 
     def __len__(self) -> int:
