@@ -116,6 +116,11 @@ class DataConfig:
     num_workers: int = 0
     """Processes that make batches ahead of time."""
 
+    @property
+    def made_of(self) -> Literal["train", "test"]:
+        """Which objects and wordings edits are made of: whoever does not train gets those held out."""
+        return "train" if self.split == "train" else "test"
+
     def __post_init__(self) -> None:
         """Checks what the types do not say."""
         if (self.photographs is None) == (self.records is None):

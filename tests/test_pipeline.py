@@ -87,9 +87,7 @@ def test_weights_have_the_wanted_dtype_and_values_can_be_replaced(name, pipeline
 
 
 def test_an_argument_that_does_nothing_is_refused(pipeline_folder):
-    with pytest.raises(
-        ConfigError, match=r"no argument 'revision'; expected dtype, device_map, or"
-    ):
+    with pytest.raises(ConfigError, match=r"no argument 'revision'; expected dtype, device_map, or"):
         MGIEPipeline.from_pretrained(pipeline_folder, revision="main")
 
 

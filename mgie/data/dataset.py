@@ -161,7 +161,7 @@ class PhotographDataset(Dataset[Sample]):
         self.edits = EditSampler(
             self.photographs,
             families=config.families,
-            wording_split="train" if config.split == "train" else "test",
+            wording_split=config.made_of,
             requests=Requests.read(config.requests) if config.requests else None,
             vague_rate=config.vague_rate,
             invented_rate=config.invented_rate,

@@ -40,5 +40,5 @@ class SceneDataset(Dataset[Row]):
 
     def crowd(self, scene: Scene, most: int, rng: np.random.Generator) -> Layout:
         """Returns what may stand on a scene: one object up to `most`."""
-        names = self.objects.names("train" if self.config.split == "train" else "test")
+        names = self.objects.names(self.config.made_of)
         return crowd(names, scene.pixels.shape, rng)[: rng.integers(1, most + 1)]

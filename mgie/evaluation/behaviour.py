@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from mgie.data.records import folder_of
-from mgie.data.synth import MadeEdit, as_pixels
+from mgie.data.synth import MadeEdit, as_picture, as_pixels
 from mgie.data.synth.measure import correlation
 from mgie.evaluation.metrics import sharpness
 from mgie.evaluation.suites import Progress, edit_records
@@ -191,7 +191,7 @@ def _large(photograph: Image.Image, size: tuple[int, int]) -> Image.Image:
     width, height = size
     grain = np.random.default_rng(0).normal(0, 0.03, (height, width, 1)).astype(np.float32)
     pixels = as_pixels(photograph.resize(size, Image.Resampling.BICUBIC)) + grain
-    return Image.fromarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))
+    return as_picture(pixels.clip(0, 1))
 
 
 def _rotated(photograph: Image.Image) -> Image.Image:

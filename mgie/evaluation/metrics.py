@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mgie.data.synth import Pixels
-from mgie.data.synth.measure import gradient, luminance
+from mgie.data.synth import Pixels, as_picture, measure
 from mgie.errors import CheckpointError, ConfigError
 
 logger = logging.getLogger(__name__)
@@ -53,9 +51,8 @@ def ssim(edited: Pixels, target: Pixels) -> float:
 
 
 def sharpness(pixels: Pixels) -> float:
-    """Returns the mean absolute gradient of the luminance over its deviation: a change of tone keeps it."""
-    light = luminance(pixels)
-    return float(gradient(light).mean() / max(float(light.std()), 1e-6))
+    """Returns that of the luminance, see `mgie.data.synth.measure`: a change of tone keeps it."""
+    return measure.sharpness(measure.luminance(pixels))
 
 
 class Lpips(nn.Module):
@@ -162,7 +159,7 @@ class Dino:
     @torch.no_grad()
     def similarity(self, edited: Pixels, target: Pixels) -> float:
         """Returns the cosine, 1 for equal pictures."""
-        inputs = self.processor(images=[_image(edited), _image(target)], return_tensors="pt")
+        inputs = self.processor(images=[as_picture(edited), as_picture(target)], return_tensors="pt")
         tokens = self.model(**inputs).last_hidden_state[:, 0]  # (2, D)
         return float(functional.cosine_similarity(tokens[0], tokens[1], dim=0))
 
@@ -203,7 +200,7 @@ class Clip:
 
     @torch.no_grad()
     def _embed(self, pixels: Pixels) -> Tensor:
-        return self.model.encode_image(self.preprocess(_image(pixels))[None])[0]
+        return self.model.encode_image(self.preprocess(as_picture(pixels))[None])[0]
 
     def image_similarity(self, edited: Pixels, target: Pixels) -> float:
         """Returns the cosine between two pictures, 1 for equal ones."""
@@ -295,7 +292,3 @@ class _ArrayUnpickler(pickle.Unpickler):
 def _oihw(kernel: np.ndarray) -> Tensor:
     """Returns a convolution's weights (out, in, h, w) from (h, w, in, out)."""
     return torch.tensor(kernel).permute(3, 2, 0, 1)
-
-
-def _image(pixels: Pixels) -> Image.Image:
-    return Image.fromarray((pixels * 255).round().astype(np.uint8))

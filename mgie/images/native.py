@@ -79,7 +79,8 @@ def return_to_native(
         source: (h, w, 3) in [0, 1], the original through the autoencoder at working size.
         edited: (h, w, 3) in [0, 1], the edit at working size, from the same autoencoder.
         keep_unchanged: whether what the edit did not change is the original, byte for byte. Where it changed
-            less than a model drifts by itself, that is; the transition is soft.
+            less than a model drifts by itself, that is; the transition is soft. The rim of a rearrangement is
+            the original in any case.
         mask: mode L, of the original's size: white may change, black is the original, byte for byte.
         strength: share of the way from the original, 0, to the edit, 1; every pixel moves evenly.
         rearrangement: what of the original the edit takes away or shows again, which comes from there rather

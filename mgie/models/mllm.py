@@ -131,13 +131,15 @@ def copying_words(tokenizer: Any, instructions: Sequence[str], bias: float) -> L
     """Returns what has a language model that begins a word of its instruction end it as there.
 
     A small model begins a name that it never met and goes on with one that it knows: "doughon" for doughnut.
-    So each piece of a word of the instruction gets a higher logit after those before it. That is less than
-    the copying of CopyNet (Gu et al., 2016), and needs no training.
+    So each piece of a word of the instruction gets a higher score after those before it. That is less than
+    the copying of CopyNet (Gu et al., 2016), and needs no training. With beams it is a sum that is compared,
+    so answers that speak of such words are preferred, too. That is meant: normalised anew after each piece,
+    the same biases had mgie-tiny name no more things (2 to 8; 270 held-out edits of regions and objects).
 
     Args:
         tokenizer: of the model.
         instructions: of the B rows that it answers together; each row copies from its own.
-        bias: of the logit; 0 changes nothing.
+        bias: of the logit, or of a beam's log-probability; 0 changes nothing.
     """
     if not bias:
         return LogitsProcessorList()
@@ -256,7 +258,8 @@ def in_own_words(
 ) -> dict[str, Tensor]:
     """Returns dialogues with the answers of some rows as the language model writes them itself.
 
-    Where it writes no visual tokens, the true answer stays.
+    That is, by its own beams but without `copying_words`. Where it writes no visual tokens, the true answer
+    stays.
 
     Args:
         mllm: LLaVA, whose generation settings decide how.

@@ -1,1 +1,1 @@
-"""Training: one loop, four stages, on accelerate."""
+"""Training: one loop for all stages, on accelerate."""

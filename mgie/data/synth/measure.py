@@ -52,6 +52,33 @@ def gradient(plane: Array) -> Array:
     return np.abs(np.diff(plane, axis=1))[:-1] + np.abs(np.diff(plane, axis=0))[:, :-1]
 
 
+def sharpness(plane: Array, where: NDArray[np.bool_] | None = None) -> float:
+    """Returns the mean gradient over the deviation, of all or of some pixels: a darker picture is no softer.
+
+    Args:
+        plane: (H, W) in [0, 1].
+        where: (H, W), of which pixels.
+    """
+    inside = np.ones(plane.shape, np.bool_) if where is None else where
+    return float(gradient(plane)[inside[:-1, :-1]].mean() / max(plane[inside].std(), 1e-3))
+
+
+def is_blurred(before: Array, after: Array, wanted: Array, where: NDArray[np.bool_] | None = None) -> bool:
+    """Returns whether a plane (H, W) is blurred at least half of the way that it should be, and still itself.
+
+    Args:
+        before: what was to be blurred.
+        after: what is looked at.
+        wanted: the exact blur.
+        where: (H, W), at which pixels.
+    """
+    inside = np.ones(before.shape, np.bool_) if where is None else where
+    if correlation(after[inside], wanted[inside]) <= 0.7:  # not just something smooth
+        return False
+    sharp = sharpness(before, where)
+    return sharpness(after, where) <= min((sharp + sharpness(wanted, where)) / 2, 0.8 * sharp)
+
+
 def correlation(a: Array, b: Array) -> float:
     """Returns the correlation coefficient of two arrays of one shape; 0 where one of them is constant."""
     a, b = a - a.mean(), b - b.mean()

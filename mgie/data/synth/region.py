@@ -9,7 +9,7 @@ import numpy as np
 from mgie.data.photographs import Photograph
 from mgie.data.synth.colour import COLOURS, GREY, TINT
 from mgie.data.synth.family import Family, WholePicture, keeps_the_rest
-from mgie.data.synth.measure import Array, blurred, chroma_map, correlation, distance, gradient, luminance
+from mgie.data.synth.measure import Array, blurred, chroma_map, distance, is_blurred, luminance
 from mgie.data.synth.scene import Made, Mask, Pixels, Scene
 from mgie.data.synth.tone import BRIGHTER, DARKER
 from mgie.data.synth.wording import PLACE_WORDS, Params, Split, Wordings, pick
@@ -186,15 +186,7 @@ def _is_blurred(made: Made, edited: Pixels, params: Params) -> bool:
     if not inner[:-1, :-1].any():
         return False
     before, after, wanted = (luminance(pixels) for pixels in (made.source, edited, made.target))
-    if correlation(after[inner], wanted[inner]) <= 0.7:
-        return False
-
-    # Over the contrast, since a darker picture is not a blurred one.
-    def sharpness(light: Pixels) -> float:
-        return float(gradient(light)[inner[:-1, :-1]].mean() / (light[inner].std() + 1e-3))
-
-    half_way = (sharpness(before) + sharpness(wanted)) / 2
-    return sharpness(after) <= min(half_way, 0.8 * sharpness(before))
+    return is_blurred(before, after, wanted, inner)
 
 
 REGION_TINT = Region(

@@ -7,7 +7,7 @@ from PIL import Image
 from mgie.data.synth import vague
 from mgie.data.synth.colour import COLOURS
 from mgie.data.synth.family import STRENGTHS, Pixels, WholePicture
-from mgie.data.synth.measure import Array, blurred, correlation, gradient, luminance, saturation
+from mgie.data.synth.measure import Array, blurred, correlation, gradient, is_blurred, luminance, saturation
 from mgie.data.synth.wording import Params, Wordings, less, too
 
 _BLUR = {"slight": 0.014, "normal": 0.026, "strong": 0.05}
@@ -30,17 +30,9 @@ def _blur(pixels: Pixels, params: Params) -> Pixels:
     return blurred(pixels, _BLUR[params["strength"]])
 
 
-def _sharpness(pixels: Pixels) -> float:
-    # Over the contrast, since a darker picture is not a blurred one.
-    light = luminance(pixels)
-    return float(gradient(light).mean() / (light.std() + 1e-3))
-
-
 def _is_blurred(source: Pixels, edited: Pixels, params: Params) -> bool:
-    # Half of the way to the exact blur; and still a blurred picture of this, not just something smooth.
-    half_way = (_sharpness(source) + _sharpness(_blur(source, params))) / 2
-    same = correlation(luminance(_blur(source, params)), luminance(edited)) > 0.7
-    return same and _sharpness(edited) <= min(half_way, 0.8 * _sharpness(source))
+    before, after, wanted = (luminance(pixels) for pixels in (source, edited, _blur(source, params)))
+    return is_blurred(before, after, wanted)
 
 
 def _distance_from_centre(pixels: Pixels) -> Array:

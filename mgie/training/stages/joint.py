@@ -14,6 +14,7 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 from mgie.config import Part, TrainConfig
 from mgie.data.collate import EditCollator
 from mgie.data.dataset import open_dataset
+from mgie.data.synth import as_picture
 from mgie.errors import ConfigError
 from mgie.model_folder import read_json
 from mgie.models.autoencoder import UnshuffleAutoencoder
@@ -71,8 +72,7 @@ class JointStage(Stage):
         edits = open_dataset(dataclasses.replace(self.config.data, describe_rate=0.0), self.config.seed)
         samples = [edits[HELD_INDEX + i, (width, height)] for i in range(6)]
         sources, targets = (
-            [Image.fromarray((getattr(s, name) * 255).round().astype("uint8")) for s in samples]
-            for name in ("source", "target")
+            [as_picture(getattr(sample, name)) for sample in samples] for name in ("source", "target")
         )
         instructions = [s.question.partition("'")[2].removesuffix("'") for s in samples]
         generators = [torch.Generator().manual_seed(i) for i in range(6)]
