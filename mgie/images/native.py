@@ -236,9 +236,10 @@ def _fit_whole(placed: Array, hinges: Array, change: Array) -> tuple[Array, Arra
     """
     features = np.concatenate([placed.reshape(-1, _NUM_PLACED), hinges], axis=1)
     centre = np.exp(-8 * (placed[:, 3, 3] + placed[:, 5, 3]))
-    step = -(-len(change) // _SAMPLES)
+    # At random: every so many pixels would be the same few columns of all rows.
+    samples = np.random.default_rng(0).permutation(len(change))[:_SAMPLES]
     # In double precision, so that rounding errors of the models do not grow into grey levels here.
-    features, target, centre = (x[::step].astype(np.float64) for x in (features, change, centre))
+    features, target, centre = (x[samples].astype(np.float64) for x in (features, change, centre))
     unchanged = _trust(np.sqrt(np.mean(target**2, axis=1)))
     starts = {1.0: unchanged, 1.1: centre, 1.2: np.ones_like(centre)}  # a later start must fit clearly better
     fits = [(_fit_robustly(features, target, trust), handicap) for handicap, trust in starts.items()]
