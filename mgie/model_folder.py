@@ -159,9 +159,9 @@ def replaced_folder(folder: Path, *, main: bool = True) -> Iterator[Path]:
             _let_others_read(new)
             shutil.rmtree(folder, ignore_errors=True)
             new.rename(folder)
-    except Exception as error:  # torch and safetensors raise their own kinds for a full disk
+    except BaseException as error:  # torch and safetensors raise their own kinds for a full disk
         shutil.rmtree(new, ignore_errors=True)
-        if isinstance(error, MGIEError):
+        if isinstance(error, MGIEError) or not isinstance(error, Exception):
             raise
         reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(

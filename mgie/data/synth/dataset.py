@@ -15,6 +15,7 @@ from mgie.data.synth.requests import Requests
 from mgie.data.synth.scene import Made, as_picture, open_scene
 from mgie.data.synth.wording import Split
 from mgie.errors import DataError
+from mgie.model_folder import replaced_folder
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +39,11 @@ def synthesise(
     """Writes a dataset of made edits and yields each record once its pictures are written.
 
     The families take turns. An edit that does not show on a photograph (grey on a grey one) is drawn again on
-    another one. `records.jsonl` is written after the last record: use the iterator up, and a folder that has
-    it is complete.
+    another one. The folder is there once the iterator is used up, and whole.
 
     Args:
         photographs: sources; each record's split is its photograph's.
-        out: folder to write to, made if need be; `images/` holds the pictures, at the photographs' own size.
+        out: folder to write, new or empty; `images/` in it holds the pictures, at the photographs' own size.
         count: number of records.
         seed: the same seed gives the same dataset; a record does not depend on those before it.
         families: names of the families; None for all that can edit one of these photographs.
@@ -54,9 +54,12 @@ def synthesise(
 
     Raises:
         DataError: if there are no photographs, a family is unknown, an edit shows on none of the photographs
-            tried, or `out` cannot be written.
+            tried, or `out` holds something already.
+        CheckpointError: `out` cannot be written.
     """
     out = Path(out)
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise DataError(f"{out} is there already and is not empty; choose another folder, or remove it")
     if not photographs:
         raise DataError("no photographs came; expected at least one to edit")
     sampler = EditSampler(
@@ -69,10 +72,10 @@ def synthesise(
     )
     names = tuple(dict.fromkeys(sampler.names))
     records = []
-    try:
-        (out / "images").mkdir(parents=True, exist_ok=True)
+    with replaced_folder(out.absolute()) as new:
+        (new / "images").mkdir()
         if objects is not None:
-            objects.copy(out / OBJECTS_FOLDER)
+            objects.copy(new / OBJECTS_FOLDER)
         for index in range(count):
             rng = np.random.default_rng([seed, index])
             photograph, edit, made = _visible_edit(sampler, rng, names[index % len(names)])
@@ -83,7 +86,7 @@ def synthesise(
             for name, file in files.items():
                 pixels = getattr(made, name)
                 picture = Image.fromarray(pixels) if name == "mask" else as_picture(pixels)
-                picture.save(out / file)
+                picture.save(new / file)
             record = Record(
                 id=f"{index:06d}",
                 task="edit",
@@ -98,11 +101,7 @@ def synthesise(
             )
             records.append(record)
             yield record
-    except OSError as error:
-        raise DataError(
-            f"cannot write to {out} ({error}); choose a folder that is writable and has room"
-        ) from error
-    write_records(records, out)
+        write_records(records, new)
 
 
 def _visible_edit(

@@ -9,7 +9,7 @@ from PIL import Image
 from mgie.data.photographs import Photograph, read_photographs
 from mgie.data.records import read_records
 from mgie.data.synth import EditSampler, Made, MadeEdit, Objects, Pixels, Scene, synthesise
-from mgie.errors import DataError
+from mgie.errors import CheckpointError, DataError
 
 
 @pytest.fixture
@@ -75,20 +75,38 @@ def test_a_record_does_not_depend_on_those_before_it(photographs: list[Photograp
     assert one == other and one[0].expressive != one[1].expressive
 
 
-def test_records_file_comes_last(photographs: list[Photograph], tmp_path: Path) -> None:
-    progress = synthesise(photographs, tmp_path / "made", 3, seed=0, families=("grey", "fog"))
-    assert next(progress).meta["family"] == "grey"
-    assert not (tmp_path / "made" / "records.jsonl").exists()
-    assert [record.meta["family"] for record in progress] == ["fog", "grey"]
-    assert (tmp_path / "made" / "records.jsonl").exists()
+def test_the_folder_comes_whole_or_not_at_all(photographs: list[Photograph], tmp_path: Path) -> None:
+    out, families = tmp_path / "made", ("grey", "fog")
+    out.mkdir()
+    stopped = synthesise(photographs, out, 3, seed=0, families=families)
+    assert next(stopped).meta["family"] == "grey"
+    with pytest.raises(KeyboardInterrupt):
+        stopped.throw(KeyboardInterrupt())
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    broken = [Photograph(path=tmp_path / "broken.png")]
+    with pytest.raises(DataError, match="broken"):
+        list(synthesise([*photographs, *broken], out, 30, seed=0, families=families))
+    assert not list(out.iterdir()) and not (tmp_path / "made.new").exists()
+    progress = synthesise(photographs, out, 3, seed=0, families=families)
+    assert [record.meta["family"] for record in progress] == ["grey", "fog", "grey"]
+    assert len(read_records(out)) == 3
+
+
+def test_what_is_there_already_stays(photographs: list[Photograph], tmp_path: Path) -> None:
+    out = tmp_path / "made"
+    list(synthesise(photographs, out, 2, seed=0))
+    before = {path: path.read_bytes() for path in out.rglob("*.*")}
+    with pytest.raises(DataError, match=r"made is there already and is not empty"):
+        next(synthesise(photographs, out, 2, seed=1))
+    assert before == {path: path.read_bytes() for path in out.rglob("*.*")}
 
 
 def test_what_cannot_be_done_is_said(photographs: list[Photograph], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no photographs"):
         next(synthesise([], tmp_path / "made", 1, seed=0))
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot write"):
-        next(synthesise(photographs, tmp_path / "file", 1, seed=0))
+    with pytest.raises(CheckpointError, match="cannot write"):
+        next(synthesise(photographs, tmp_path / "file" / "made", 1, seed=0))
     Image.new("RGB", (32, 32), (90, 90, 90)).save(tmp_path / "plain.png")
     plain = [Photograph(path=tmp_path / "plain.png")]
     with pytest.raises(DataError, match="grey showed on none"):
