@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Sequence
@@ -125,6 +126,9 @@ class DataConfig:
         """Checks what the types do not say."""
         if (self.photographs is None) == (self.records is None):
             raise ConfigError("data needs exactly one of data.photographs and data.records; set one of them")
+        _check_numbers(self, "data.")
+        if self.families is not None and not self.families:
+            raise ConfigError("data.families is empty; name some, or leave it out for all of them")
         for option in dataclasses.fields(self):
             value = getattr(self, option.name)
             if option.name.endswith("_rate") and not 0 <= value <= 1:
@@ -227,19 +231,9 @@ class TrainConfig:
         for name in (*counts, "log_every", "save_every", "sample_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        numbers = (
-            "learning_rate",
-            "weight_decay",
-            "max_grad_norm",
-            "diffusion_weight",
-            "sight_weight",
-            "hold_weight",
-            "cached_batches",
-            "own_words_rate",
-        )
-        for name in numbers:
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected a number from 0 on")
+        _check_numbers(self, "")
+        if not self.output_dir:
+            raise ConfigError("output_dir is empty; expected a folder for the run")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay is {self.ema_decay}; expected 0 or more and less than 1")
         if not 0 <= 3 * self.condition_dropout <= 1:
@@ -253,6 +247,17 @@ class TrainConfig:
                 f"warmup_steps {self.warmup_steps} and decay_steps {self.decay_steps} do not fit into "
                 f"max_steps {self.max_steps}; shorten them or train longer"
             )
+
+
+def _check_numbers(config: DataConfig | TrainConfig, prefix: str) -> None:
+    """Refuses negative numbers, and those that are none: no setting has a use for them."""
+    for option in dataclasses.fields(config):
+        value = getattr(config, option.name)
+        numbers = value if isinstance(value, dict) else {"": value}
+        for name, number in numbers.items():
+            if isinstance(number, int | float) and not 0 <= number < math.inf:
+                key = f"{prefix}{option.name}{name and '.'}{name}"
+                raise ConfigError(f"{key} is {number}; expected a number from 0 on")
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -328,8 +333,10 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
             with contextlib.suppress(ConfigError):
                 return _convert(value, choice, key)
     if hint is float and isinstance(value, str | int) and not isinstance(value, bool):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, OverflowError):
             return float(value)  # YAML 1.1 reads 3e-4, without a point, as text
+    if origin is Literal and "no" in arguments and value is False:
+        return "no"  # as YAML 1.1 reads it, and a shell takes the quotes away
     if hint is Any or (origin is Literal and value in arguments):
         return value
     if origin is None and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):

@@ -36,6 +36,12 @@ def test_presets_load_and_survive_a_round_trip(path: Path, tmp_path: Path):
     assert load_config(again) == config
 
 
+def test_no_precision_needs_no_quotes(tmp_path: Path):
+    assert load(tmp_path, "mixed_precision=no").mixed_precision == "no"
+    with pytest.raises(ConfigError, match="mixed_precision is True"):
+        load(tmp_path, "mixed_precision=yes")
+
+
 def test_defaults_are_filled_in(tmp_path: Path):
     config = load(tmp_path)
     assert config.diffusion_weight == 0.5  # as in the paper
@@ -60,6 +66,22 @@ def test_defaults_are_filled_in(tmp_path: Path):
         ({"max_steps": "many"}, "max_steps is 'many'; expected int"),
         ({"data": {"photographs": "x", "vague_rate": 15}}, "data.vague_rate is 15.0; expected a share"),
         ({"data": {"photographs": "x", "describe_rate": -1}}, "data.describe_rate is -1.0; expected"),
+        (
+            {"data": {"photographs": "x", "light": float("nan")}},
+            "data.light is nan; expected a number from 0",
+        ),
+        (
+            {"data": {"photographs": "x", "num_workers": -1}},
+            "data.num_workers is -1; expected a number from 0",
+        ),
+        ({"data": {"photographs": "x", "families": []}}, "data.families is empty; name some"),
+        ({"seed": -1}, "seed is -1; expected a number from 0 on"),
+        ({"warmup_steps": -5}, "warmup_steps is -5; expected a number from 0 on"),
+        ({"learning_rates": {"unet": -1}}, "learning_rates.unet is -1.0; expected a number from 0 on"),
+        ({"learning_rates": {"unet": float("nan")}}, "learning_rates.unet is nan; expected a number"),
+        ({"location_weight": float("inf")}, "location_weight is inf; expected a number from 0 on"),
+        ({"learning_rate": 10**400}, "expected float"),
+        ({"output_dir": ""}, "output_dir is empty; expected a folder"),
         ({"data": {"records": "x", "families": ["tint"]}}, "leave it out with data.records"),
         ({"data": {"records": "x", "light": 0.1}}, "data.light is for edits of data.photographs"),
         ({"max_steps": 2.5}, "max_steps is 2.5; expected int"),

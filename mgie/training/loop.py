@@ -81,7 +81,7 @@ def train(config: TrainConfig, report: Report | None = None) -> Path:
         if not (finite_norm and math.isfinite(losses["loss"])):
             raise TrainingError(
                 f"step {step}: loss {losses['loss']:.4g}, gradient norm {losses['grad_norm']:.4g}; lower "
-                f"learning_rate or set mixed_precision: 'no', and run again from the checkpoint in {run}"
+                f"learning_rate or set mixed_precision: no, and run again from the checkpoint in {run}"
             )
         optimizer.step()
         schedule.step()
