@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from mgie.models.layers import MARGIN, OUTSIDE, LayersOutput, TrueLayers, at, cover, shares
 
+PREDICTION_TYPES = "epsilon", "v_prediction", "sample"
+"""What a UNet may predict, as a scheduler's `prediction_type` says it."""
 _LEAST_CHANGE = 0.02
 """Squared change of latents of unit variance; an edit that changes less counts less."""
 _VISIBLE = 16 / 255

@@ -146,7 +146,7 @@ class MGIEPipeline(DiffusionPipeline):
             instruction as that does, once it has begun it; see `mgie.models.mllm.copying_words`.
 
     Raises:
-        ConfigError: there is no such conditioning.
+        ConfigError: there is no such conditioning, or a setting that cannot be followed.
     """
 
     model_cpu_offload_seq = "mllm->edit_head->unet->vae"
@@ -173,6 +173,11 @@ class MGIEPipeline(DiffusionPipeline):
             raise ConfigError(f"conditioning is {conditioning!r}; expected 'mgie', 'lgie' or 'ip2p'")
         self.register_modules(
             mllm=mllm, processor=processor, edit_head=edit_head, vae=vae, unet=unet, scheduler=scheduler
+        )
+        Sampling(  # which refuses what no solver can follow
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            image_guidance_scale=image_guidance_scale,
         )
         rule = WorkingSize(**(working_size or {"max_pixels": 512 * 512, "multiple": 8, "upscale": False}))
         self.register_to_config(
@@ -224,7 +229,7 @@ class MGIEPipeline(DiffusionPipeline):
             loaded = {name: load_part(folder, name, index[name], dtype, device_map) for name in parts}
             try:
                 return super().from_pretrained(str(folder), **loaded, **kwargs)
-            except (TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError) as error:
                 raise CheckpointError(f"{folder / INDEX_FILE} describes no MGIE pipeline: {error}") from error
 
     @property

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from torch import Tensor
 
@@ -21,12 +22,13 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Refuses values that no solver can follow."""
-        if self.num_inference_steps < 1:
-            raise ConfigError(f"num_inference_steps is {self.num_inference_steps}; expected 1 or more")
+        steps = self.num_inference_steps
+        if not (isinstance(steps, Integral) and steps >= 1):
+            raise ConfigError(f"num_inference_steps is {steps!r}; expected a whole number, 1 or more")
         for name in ("guidance_scale", "image_guidance_scale"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"{name} is {value}; expected a number from 0 up, such as 1.5 or 7.5")
+            if not (isinstance(value, Real) and math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{name} is {value!r}; expected a number from 0 up, such as 1.5 or 7.5")
 
     @property
     def needs_image(self) -> bool:

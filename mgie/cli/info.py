@@ -38,7 +38,7 @@ def info(
     print(f"{report['model']}  {report['folder']}")
     for name, part in report["parts"].items():
         size = f"{part['parameters'] / 1e6:9.2f} M  {part['bytes'] / 1e6:8.1f} MB" if part["bytes"] else ""
-        print(f"  {name:<10} {part['class']:<32} {size}".rstrip())
+        print(f"  {name:<10} {part['class']:<32} {size if part['found'] else 'missing'}".rstrip())
     print(f"  {'in all':<43} {report['parameters'] / 1e6:9.2f} M  {report['bytes'] / 1e6:8.1f} MB")
     print("working size  " + ", ".join(f"{key} {value}" for key, value in report["working_size"].items()))
     print("defaults      " + ", ".join(f"{key} {value}" for key, value in report["defaults"].items()))
@@ -71,7 +71,7 @@ def describe(model: str) -> dict[str, Any]:
     index = read_json(folder / INDEX_FILE)
     provenance = read_json(folder / PROVENANCE_FILE) if (folder / PROVENANCE_FILE).is_file() else {}
     parts = {
-        name: {"class": entry[-1], **_weights(folder / name)}
+        name: {"class": entry[-1], "found": (folder / name).is_dir(), **_weights(folder / name)}
         for name, entry in index.items()
         if isinstance(entry, list) and entry
     }

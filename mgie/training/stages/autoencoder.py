@@ -13,7 +13,7 @@ from mgie.data.collate import collate_pictures, to_tensor
 from mgie.data.dataset import open_dataset
 from mgie.errors import ConfigError
 from mgie.models.autoencoder import UnshuffleAutoencoder
-from mgie.training.stages.base import HELD_INDEX, Stage, grid, open_part, to_images
+from mgie.training.stages.base import HELD_INDEX, Stage, grid, load_or_build, to_images
 
 KL_WEIGHT = 2e-4
 """Keeps a little noise on the latents, so that the decoder bears the UNet's small errors."""
@@ -47,7 +47,7 @@ class AutoencoderStage(Stage):
         part = config.model.vae
         if part is None:
             raise ConfigError("stage autoencoder needs model.vae: a folder, or the sizes of a new one")
-        vae: Any = open_part(part, UnshuffleAutoencoder)
+        vae: Any = load_or_build("model.vae", part, UnshuffleAutoencoder)
         self.vae = vae.to(memory_format=torch.channels_last)
         self.module = Reconstruction(self.vae)
         self.dataset = open_dataset(config.data, config.seed)

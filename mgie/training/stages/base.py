@@ -1,7 +1,9 @@
 """The border between the training loop and what it trains."""
 
+import contextlib
+import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mgie.config import Part, TrainConfig
-from mgie.errors import ConfigError
+from mgie.errors import ConfigError, MGIEError
 from mgie.models.loading import load_model
 
 HELD_INDEX = 2**40
@@ -49,20 +51,55 @@ class Stage(ABC):
         """Returns a picture that shows what the present weights do."""
 
 
-def open_part(part: Part, model_class: Any, **sizes: Any) -> Any:
+@contextlib.contextmanager
+def named(key: str) -> Iterator[None]:
+    """Says which key of the configuration holds values that a library cannot use.
+
+    Raises:
+        ConfigError: whatever the block raised that does not say so itself.
+    """
+    try:
+        yield
+    except MGIEError:
+        raise
+    except Exception as error:  # each library has kinds of its own
+        reason = (str(error).splitlines() or [""])[0]
+        raise ConfigError(f"{key} cannot be used: {type(error).__name__}: {reason}") from error
+
+
+def load_or_build(key: str, part: Part, model_class: Any, **sizes: Any) -> Any:
     """Returns the model of an earlier stage's folder, or a new one.
 
     Args:
+        key: of the part in the configuration.
         part: the folder, or sizes of a new one; None leaves them as they are by default.
         model_class: its class.
         sizes: of a new one, where the part does not say them.
 
     Raises:
         CheckpointError: the folder cannot be read as such a model.
+        ConfigError: there is no such size, or no model of it.
     """
     if isinstance(part, str):
         return load_model(Path(part), model_class)
-    return model_class(**{**sizes, **(part or {})})
+    with named(key):
+        return model_class(**{**sizes, **(part or {})})
+
+
+def transformers_config(key: str, values: dict[str, Any], config_class: Any) -> Any:
+    """Returns a configuration of transformers, which would take unknown names without a word.
+
+    Raises:
+        ConfigError: a name or a value that it has no use for.
+    """
+    known = config_class().to_dict()
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected arguments of {config_class.__name__}"
+            raise ConfigError(f"unknown key {key}.{name}; {hint}")
+    with named(key):
+        return config_class(**values)
 
 
 def to_images(pixels: Tensor) -> list[Image.Image]:

@@ -21,7 +21,7 @@ from mgie.data.synth import Mask, Pixels
 from mgie.data.synth.layout import covered, render
 from mgie.data.synth.wording import pick
 from mgie.models.inpainting import Inpainter, spread
-from mgie.training.stages.base import HELD_INDEX, Stage, grid, open_part, to_images
+from mgie.training.stages.base import HELD_INDEX, Stage, grid, load_or_build, to_images
 
 _MAX_THINGS = 3
 """Most objects on a scene."""
@@ -95,7 +95,7 @@ class InpaintingStage(Stage):
     """Trains `Inpainter`."""
 
     def __init__(self, config: TrainConfig) -> None:
-        self.inpainter: Inpainter = open_part(config.model.inpainter, Inpainter)
+        self.inpainter: Inpainter = load_or_build("model.inpainter", config.model.inpainter, Inpainter)
         self.module: Inpainting = Inpainting(self.inpainter)
         self.dataset = RemovalDataset(config.data, config.seed)
         self.collate = collate_removals

@@ -15,6 +15,7 @@ from mgie.config import Part, TrainConfig
 from mgie.data.collate import EditCollator
 from mgie.data.dataset import open_dataset
 from mgie.data.synth import as_picture
+from mgie.diffusion import PREDICTION_TYPES
 from mgie.errors import ConfigError
 from mgie.model_folder import read_json
 from mgie.models.autoencoder import UnshuffleAutoencoder
@@ -28,7 +29,7 @@ from mgie.models.outlines import Outlines
 from mgie.models.unet import ChangeUNet2DConditionModel, FindingUNet2DConditionModel, widen_conv_in
 from mgie.pipeline import MGIEPipeline
 from mgie.training.optim import freeze_parts
-from mgie.training.stages.base import HELD_INDEX, Stage, grid, open_part
+from mgie.training.stages.base import HELD_INDEX, Stage, grid, load_or_build, named
 from mgie.training.stages.language import load_mllm, set_sight
 
 
@@ -168,9 +169,13 @@ def build_pipeline(config: TrainConfig) -> MGIEPipeline:
     channels = vae.config.latent_channels
     scheduler = base.get("scheduler")
     if model.scheduler is not None:
-        scheduler = DPMSolverMultistepScheduler(**model.scheduler)
+        with named("model.scheduler"):
+            scheduler = DPMSolverMultistepScheduler(**model.scheduler)
     if scheduler is None:
         raise ConfigError("model.scheduler is missing; give its arguments, or a model.pipeline that has one")
+    if (kind := scheduler.config["prediction_type"]) not in PREDICTION_TYPES:
+        expected = " or ".join(map(repr, PREDICTION_TYPES))
+        raise ConfigError(f"model.scheduler.prediction_type is {kind!r}; expected {expected}")
     unet_class, head = _unet_class(model.unet, scheduler, vae, model.backbone), edit_head.config
     sizes = {
         "in_channels": 2 * channels,
@@ -199,15 +204,9 @@ def build_pipeline(config: TrainConfig) -> MGIEPipeline:
                 f"{type(unet).__name__}; leave it out"
             )
         setattr(unet.layers, name, load_model(Path(folder), cls).requires_grad_(False))
-    return MGIEPipeline(
-        mllm=mllm,
-        processor=processor,
-        edit_head=edit_head,
-        vae=vae,
-        unet=widen_conv_in(unet, 2 * channels),
-        scheduler=scheduler,
-        **defaults,
-    )
+    parts = {"mllm": mllm, "processor": processor, "edit_head": edit_head, "vae": vae, "scheduler": scheduler}
+    with named("model.defaults"):
+        return MGIEPipeline(**parts, unet=widen_conv_in(unet, 2 * channels), **defaults)
 
 
 def _backbone(folder: Path, channels: int) -> LatentBackbone:
@@ -232,7 +231,7 @@ def _unet_class(part: Part, scheduler: Any, vae: Any, backbone: str | None) -> t
 
 def _part(name: str, part: Part, base: dict[str, Any], cls: Any, **sizes: Any) -> Any:
     if part is not None:
-        return open_part(part, cls, **sizes)
+        return load_or_build(f"model.{name}", part, cls, **sizes)
     if name not in base:
         raise ConfigError(f"model.{name} is missing; give a folder, sizes, or a model.pipeline that has it")
     return base[name]

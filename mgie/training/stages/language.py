@@ -4,7 +4,13 @@ from pathlib import Path
 
 from PIL import Image
 from torch import Generator, Tensor, nn
-from transformers import CLIPVisionModel, LlavaForConditionalGeneration, LlavaProcessor
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    LlamaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+)
 
 from mgie.config import TrainConfig
 from mgie.data.collate import EditCollator
@@ -13,7 +19,7 @@ from mgie.errors import ConfigError
 from mgie.models.loading import load_model, load_processor
 from mgie.models.mllm import build_mllm, build_processor, read_answers, train_tokenizer
 from mgie.models.sight import Sight, seen
-from mgie.training.stages.base import HELD_INDEX, Stage, grid
+from mgie.training.stages.base import HELD_INDEX, Stage, grid, named, transformers_config
 
 TOKENIZER_ROWS = 6_000
 """Rows whose words the tokenizer is learned from."""
@@ -94,11 +100,15 @@ def load_mllm(
         vision = tower.config.to_dict()
     else:
         tower, vision = None, model.vision_tower
+        transformers_config("model.vision_tower", vision, CLIPVisionConfig)
+    transformers_config("model.language_model", model.language_model, LlamaConfig)
     data, (width, height) = dataset or open_dataset(config.data, config.seed), config.data.sizes[0]
     rows = (data[i, (width, height)] for i in range(TOKENIZER_ROWS))
-    tokenizer = train_tokenizer((f"{row.question} {row.answer}" for row in rows), model.vocab_size)
-    processor = build_processor(tokenizer, vision["image_size"], vision["patch_size"])
-    mllm = build_mllm(processor, vision, model.language_model)
+    with named("model.vocab_size"):
+        tokenizer = train_tokenizer((f"{row.question} {row.answer}" for row in rows), model.vocab_size)
+    with named("model.vision_tower with model.language_model"):
+        processor = build_processor(tokenizer, vision["image_size"], vision["patch_size"])
+        mllm = build_mllm(processor, vision, model.language_model)
     if tower is not None:
         mllm.model.vision_tower.load_state_dict(tower.state_dict())
     return mllm, processor

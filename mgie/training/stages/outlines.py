@@ -24,7 +24,7 @@ from mgie.data.synth.wording import pick
 from mgie.diffusion import location_loss
 from mgie.errors import ConfigError
 from mgie.models.outlines import PLACE, Outlines
-from mgie.training.stages.base import HELD_INDEX, Stage, grid, open_part, to_images
+from mgie.training.stages.base import HELD_INDEX, Stage, grid, load_or_build, to_images
 
 _REGION_SHARE = 0.3
 """Of the scenes, those whose own regions are learned from."""
@@ -175,7 +175,7 @@ class OutlinesStage(Stage):
     """Trains `Outlines`."""
 
     def __init__(self, config: TrainConfig) -> None:
-        self.outlines: Outlines = open_part(config.model.outlines, Outlines)
+        self.outlines: Outlines = load_or_build("model.outlines", config.model.outlines, Outlines)
         self.module: Outlining = Outlining(self.outlines)
         self.dataset = PartDataset(config.data, config.seed)
         self.collate = collate_parts

@@ -27,7 +27,7 @@ from mgie.data.dataset import Key, photographs_of
 from mgie.data.synth import Pixels
 from mgie.errors import ConfigError
 from mgie.models.loading import load_model
-from mgie.training.stages.base import HELD_INDEX, Stage, grid, to_images
+from mgie.training.stages.base import HELD_INDEX, Stage, grid, to_images, transformers_config
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -163,7 +163,7 @@ class VisionStage(Stage):
         self.vision_tower = (
             load_model(Path(part), CLIPVisionModel)
             if isinstance(part, str)
-            else CLIPVisionModel(CLIPVisionConfig(**part))
+            else CLIPVisionModel(transformers_config("model.vision_tower", part, CLIPVisionConfig))
         )
         self.vision_tower.post_layernorm.requires_grad_(False)  # LLaVA reads the patches before it
         self.module = Distillation(self.vision_tower, load_teacher(config.teacher))
