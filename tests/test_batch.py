@@ -107,6 +107,11 @@ def test_what_is_below_the_output_is_no_input(folder):
         read_rows(folder, folder / "deep" / "..", BatchSettings(instruction="red"))
 
 
+def test_results_may_go_above_the_pictures(folder):
+    settings = BatchSettings(instruction="make it red")
+    assert len(read_rows(folder, folder.parent, settings)) == len(read_rows(folder, folder / "out", settings))
+
+
 def test_csv_and_json_lines_say_the_same(tmp_path):
     values = {
         **{"image": "a, b.png", "instruction": 'say "red"\nand mean it', "seed": 7, "steps": 3},
@@ -351,6 +356,14 @@ def test_other_settings_are_refused_once_there_are_results(table, finished, tmp_
     batch(table, finished).start()
     batch(table, tmp_path / "new").start()
     batch(table, tmp_path / "new", **changes).start()  # nothing was made yet
+
+
+def test_a_batch_whose_rows_all_failed_may_be_mended(folder, tmp_path, pipeline):
+    settings = {"instruction": "make it red", "batch_size": 3}
+    failed = go(folder, tmp_path / "new", pipeline, **settings, steps=5000)
+    assert {result.status for result in failed} == {"failed"}
+    results = go(folder, tmp_path / "new", pipeline, **settings, steps=1)
+    assert {result.status for result in results} == {"ok"}
 
 
 def test_other_rows_are_refused_once_there_are_results(own_table, finished):

@@ -124,6 +124,7 @@ def _pictures(folder: Path, output: Path) -> Iterator[tuple[str, dict[str, Any]]
         raise ConfigError(
             f"--output is the folder of the pictures, {folder}; choose another, such as {folder / 'edited'}"
         )
+    inside = folder.resolve() in own.parents
     try:
         paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     except OSError as error:
@@ -133,7 +134,7 @@ def _pictures(folder: Path, output: Path) -> Iterator[tuple[str, dict[str, Any]]
             part.startswith(".") for part in path.split("/")
         ):
             continue
-        if own not in (folder / path).resolve().parents:
+        if not inside or own not in (folder / path).resolve().parents:
             yield ascii(f"{folder}/{path}")[1:-1], {"image": path}
 
 
@@ -176,7 +177,7 @@ def _values(row: dict[str, Any], where: str, settings: BatchSettings) -> dict[st
             values[name] = convert(value)
         except ConfigError as error:
             raise DataError(f"{where}: {error}") from error
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise DataError(f"{where}: {name} is {value!a:.60}; expected {expected}") from None
     return values
 

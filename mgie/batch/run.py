@@ -121,7 +121,7 @@ class Batch:
                 raise ConfigError(
                     f"{self.folder / found[0]} is there already and not of a batch; choose another --output"
                 )
-        elif self.results():  # otherwise nothing would be lost
+        elif any(result.status == "ok" for result in self.results().values()):  # else nothing would be lost
             _compare(file, json.loads(text))
         with _writing(self.folder):
             (self.folder / THUMBS).mkdir(parents=True, exist_ok=True)
