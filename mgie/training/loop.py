@@ -223,8 +223,11 @@ def _resume(accelerator: Accelerator, run: Path) -> int:
         accelerator.load_state(str(folder))
         return int(json.loads((folder / STEP_FILE).read_text())["step"])
     except Exception as error:  # whatever is wrong with it, the user is told which folder it is
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"cannot resume from {folder}: {reason}; remove it to start anew") from error
+        reason = " ".join(str(error).split()[:40]) or type(error).__name__
+        raise CheckpointError(
+            f"cannot resume from {folder}: {reason}; go on with the configuration that it is of, "
+            f"{run / 'config.yaml'}, or remove it to start anew"
+        ) from error
 
 
 def _save_pipeline(accelerator: Accelerator, stage: Stage, run: Path) -> None:
