@@ -47,9 +47,14 @@ def checked_words(text: str, name: str = "instruction") -> str:
     """Returns `text` without blanks around it.
 
     Raises:
-        ConfigError: it is empty, or longer than `MAX_WORDS_LENGTH`; `name` says in the message what it is.
+        ConfigError: it is empty, longer than `MAX_WORDS_LENGTH`, or holds bytes of another encoding; `name`
+            says in the message what it is.
     """
     text = text.strip()
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"the {name} {ascii(text)} is not in UTF-8; write it in that encoding") from error
     if not text:
         raise ConfigError(f"the {name} is empty; say what to do, for instance 'make it red'")
     if len(text) > MAX_WORDS_LENGTH:

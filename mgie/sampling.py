@@ -27,7 +27,7 @@ class Sampling:
             raise ConfigError(f"num_inference_steps is {steps!r}; expected a whole number, 1 or more")
         for name in ("guidance_scale", "image_guidance_scale"):
             value = getattr(self, name)
-            if not (isinstance(value, Real) and math.isfinite(value) and value >= 0):
+            if not (isinstance(value, Real) and 0 <= float(value) < math.inf):
                 raise ConfigError(f"{name} is {value!r}; expected a number from 0 up, such as 1.5 or 7.5")
 
     @property

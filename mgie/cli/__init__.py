@@ -3,6 +3,7 @@
 Nothing here imports torch before a command needs it: help, and a user's mistakes, are answered at once.
 """
 
+import io
 import os
 import sys
 import traceback
@@ -43,6 +44,8 @@ app.add_typer(data_app, name="data")
 app.command("eval")(evaluate)
 app.command()(serve)
 
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 _QUIET = {
     "DIFFUSERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
@@ -63,13 +66,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show is no mistake
+            stream.reconfigure(errors="backslashreplace")
     if not debug:
         warnings.simplefilter("ignore")
     try:
-        return app(arguments or ["--help"], standalone_mode=False) or 0
+        code = app(arguments or ["--help"], standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # of newer versions of Typer, which keep the exception for themselves
+            raise KeyboardInterrupt
+        return code
     except (KeyboardInterrupt, typer.Abort):
         print("mgie: interrupted", file=sys.stderr)
-        return 130
+        return _INTERRUPTED
     except MGIEError as error:
         if debug:
             traceback.print_exc()

@@ -43,9 +43,13 @@ def batch(
         int, typer.Option(min=0, max=2**63 - 1, help="A row without a seed takes this plus its number.")
     ] = 0,
     batch_size: Annotated[int, typer.Option(min=1, max=1024, help="Rows edited together.")] = 4,
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
-    guidance_scale: Annotated[float | None, typer.Option(min=0, help="Weight of the words.")] = None,
-    image_guidance_scale: Annotated[float | None, typer.Option(min=0, help="Weight of the picture.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps.")] = None,
+    guidance_scale: Annotated[
+        float | None, typer.Option(min=0, max=1000, help="Weight of the words.")
+    ] = None,
+    image_guidance_scale: Annotated[
+        float | None, typer.Option(min=0, max=1000, help="Weight of the picture.")
+    ] = None,
     format: Annotated[  # noqa: A002  the option's name
         Literal["png", "jpg", "webp"], typer.Option(help="Of results whose rows do not name them.")
     ] = "png",

@@ -30,7 +30,7 @@ from mgie.cli.options import (
     load_pipeline,
     load_safety_checker,
 )
-from mgie.errors import ImageError
+from mgie.errors import ConfigError, ImageError
 from mgie.images import Edit, Photo, open_mask, open_photo, save_image
 from mgie.model_folder import find_model_folder
 from mgie.prompts import checked_words
@@ -49,12 +49,12 @@ def edit(
     model: Model = "mgie-tiny",
     seed: Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="By default random.")] = None,
     num_images: Annotated[int, typer.Option(min=1, max=1000, help="Results, of seeds SEED, SEED+1, ...")] = 1,
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps.")] = None,
     guidance_scale: Annotated[
-        float | None, typer.Option(min=0, help="Weight of the words: 1 is none, 3 to 10 usual.")
+        float | None, typer.Option(min=0, max=1000, help="Weight of the words: 1 is none, 3 to 10 usual.")
     ] = None,
     image_guidance_scale: Annotated[
-        float | None, typer.Option(min=0, help="Weight of the photo: 1 is none, up to 2.5 usual.")
+        float | None, typer.Option(min=0, max=1000, help="Weight of the photo: 1 is none, up to 2.5 usual.")
     ] = None,
     expressive: Annotated[
         str | None, typer.Option(help="Your own description of the result, in place of the model's.")
@@ -81,13 +81,17 @@ def edit(
 ) -> None:
     """Edit a photograph by an instruction."""
     instructions = [checked_words(words) for words in (instruction, *(then or []))]
+    if expressive is not None:
+        expressive = checked_words(expressive, "expressive instruction")
     photo = open_photo(image)
     if size is not None:
         photo = photo.resized(*box(size))
     allowed = None if mask is None else open_mask(mask, photo.image.size)
-    paths = _outputs(image, output, num_images)
+    paths = _outputs([path for path in (image, mask) if path is not None], output, num_images)
     folder = find_model_folder(model)
     first_seed = random.randrange(2**31) if seed is None else seed
+    if first_seed + num_images > 2**63:
+        raise ConfigError(f"the seeds from {seed} on go beyond {2**63 - 1}; choose a lower --seed")
     settings = {
         "num_inference_steps": steps,
         "guidance_scale": guidance_scale,
@@ -238,19 +242,21 @@ def _report(
         print(f"time:     {total:.1f} s: {parts}")
 
 
-def _outputs(image: Path, output: Path | None, num: int) -> list[Path]:
-    """Returns where the results go: OUT, OUT-2, ...; all of these can be written, and none is the input.
+def _outputs(inputs: list[Path], output: Path | None, num: int) -> list[Path]:
+    """Returns where the results go: OUT, OUT-2, ...; all of these can be written, and none is an input.
+
+    By default they stand beside the first input.
 
     Raises:
         MGIEError: one of them cannot be written to.
     """
-    first = output if output is not None else image.with_name(f"{image.stem}.edited.png")
+    first = output if output is not None else inputs[0].with_name(f"{inputs[0].stem}.edited.png")
     paths = [first, *(first.with_stem(f"{first.stem}-{i}") for i in range(2, num + 1))]
     for path in paths:
         if path.is_dir():
             raise ImageError(f"{path} is a folder; give the name of a picture file in it")
-        if path.exists() and path.samefile(image):
-            raise ImageError(f"{path} is the input, which is never overwritten; choose another --output")
+        if path.exists() and any(path.samefile(read) for read in inputs):
+            raise ImageError(f"{path} is an input, which is never overwritten; choose another --output")
     # A trial in the same folder meets every reason why the results could not be written, before any work.
     trial = first.with_name(f".{uuid.uuid4().hex}{first.suffix}")
     try:

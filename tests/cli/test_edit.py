@@ -185,6 +185,10 @@ def test_bad_pictures_are_refused(capsys, tmp_path, name, message):
         (["x" * 10_000], "10000 characters"),
         (["red", "--model", "nothing"], "no model 'nothing'"),
         (["red", "--then", ""], "instruction is empty"),
+        (["red", "--expressive", " "], "expressive instruction is empty"),
+        (["caf\udce9"], r"instruction 'caf\udce9' is not in UTF-8"),
+        (["red", "--guidance-scale", "inf"], "--guidance-scale"),
+        (["red", "--num-images", "2", "--seed", str(2**63 - 1)], "choose a lower --seed"),
         (["red", "--mask", "nothing.png"], "nothing.png does not exist"),
         (["red", "--mask", "_data/photographs/coffee.jpg"], "expected 48x40, as the upright picture"),
         (["red", "--strength", "1.5"], "--strength"),
@@ -204,7 +208,7 @@ def test_bad_arguments_are_refused(capsys, photo, arguments, message):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("photo.png", "is the input"),
+        ("photo.png", "is an input"),
         ("nowhere/out.png", "cannot be written"),
         ("photo.png/out.png", "cannot be written"),
         ("out.xyz", "suffix '.xyz'"),
@@ -218,7 +222,13 @@ def test_bad_outputs_are_refused_before_the_model_runs(capsys, photo, output, me
 def test_the_input_is_not_overwritten_through_a_link(capsys, photo):
     link = photo.with_name("link.png")
     link.symlink_to(photo)
-    assert "is the input" in refused(capsys, photo.parent, photo, "red", "-o", link)
+    assert "is an input" in refused(capsys, photo.parent, photo, "red", "-o", link)
+
+
+def test_the_mask_is_not_overwritten(capsys, photo):
+    mask = photo.with_name("mask.png")
+    Image.new("L", Image.open(photo).size, 255).save(mask)
+    assert "is an input" in refused(capsys, photo.parent, photo, "red", "--mask", mask, "-o", mask)
 
 
 def test_a_broken_model_is_refused(capsys, photo, pipeline_folder, tmp_path):
@@ -244,4 +254,5 @@ def test_ctrl_c_is_exit_code_130(monkeypatch, capsys, photo, pipeline_folder):
 
     monkeypatch.setattr("mgie.pipeline.MGIEPipeline.from_pretrained", interrupt)
     assert main(["edit", str(photo), "red", "--model", str(pipeline_folder)]) == 130
+    assert capsys.readouterr().err.endswith("mgie: interrupted\n")
     assert not photo.with_name("photo.edited.png").exists()
