@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from mgie.config import DataConfig
 from mgie.data.photographs import Photograph, read_photographs
-from mgie.data.records import Record, folder_of, read_records
+from mgie.data.records import Record, folder_of, read_pairs
 from mgie.data.synth import (
     Arrival,
     Box,
@@ -250,15 +250,14 @@ class RecordDataset(Dataset[Sample]):
         """Reads the records; pictures are opened when they are needed.
 
         Raises:
-            DataError: if there is no edit record with source and target in the wanted split.
+            DataError: if there is no edit record with source and target in the wanted split, or a file of one
+                is missing.
         """
         assert config.records is not None
         self.config, self.seed = config, seed
         self.folder = folder_of(config.records)
         self.records: list[Record] = [
-            r
-            for r in read_records(config.records)
-            if r.task == "edit" and r.target and len(r.images) == 1 and r.split in (None, config.split)
+            record for record in read_pairs(config.records) if record.split in (None, config.split)
         ]
         if not self.records:
             raise DataError(

@@ -71,6 +71,26 @@ def read_records(path: str | Path) -> list[Record]:
     return records
 
 
+def read_pairs(path: str | Path) -> list[Record]:
+    """Returns the records that are edits of one picture with a target; their files are there.
+
+    Args:
+        path: as in `read_records`.
+
+    Raises:
+        DataError: as there; or a record has no instruction, or names a file that does not exist.
+    """
+    folder = folder_of(path)
+    pairs = [row for row in read_records(path) if row.task == "edit" and row.target and len(row.images) == 1]
+    for row in pairs:
+        if not row.instruction.strip():
+            raise DataError(f"record {row.id!r} of {path} has an empty instruction; say what the edit is")
+        for name in (row.images[0], row.target, row.mask):
+            if name is not None and not (folder / name).is_file():
+                raise DataError(f"record {row.id!r} of {path} names {name}, which is not there; add the file")
+    return pairs
+
+
 def folder_of(path: str | Path) -> Path:
     """Returns the folder that the paths in a dataset's records start from; `path` as in `read_records`."""
     return _file_of(path).parent
@@ -98,7 +118,7 @@ def read_json_lines(file: Path) -> Iterable[tuple[int, dict[str, Any]]]:
         DataError: if the file cannot be read or a line is not a JSON object.
     """
     try:
-        with file.open(encoding="utf-8") as lines:
+        with file.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield number, _as_object(line, f"{file}:{number}")
@@ -140,7 +160,7 @@ def _file_of(path: str | Path) -> Path:
 def _as_object(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({error}); expected one object on each line") from error
     if not isinstance(row, dict):
         raise DataError(f"{where}: a JSON {type(row).__name__} came; expected one object on each line")

@@ -1,6 +1,5 @@
 """The table suite: edits held-out records and measures them against their exact targets."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mgie.data.records import Record, folder_of, read_records
+from mgie.data.records import Record, folder_of, read_pairs
 from mgie.data.synth import FAMILIES, Made, MadeEdit, Objects, Pixels, as_picture, as_pixels
 from mgie.data.synth.dataset import OBJECTS_FOLDER
 from mgie.errors import DataError
@@ -19,8 +18,6 @@ from mgie.evaluation.sheets import ContactSheets
 from mgie.evaluation.tables import AUTOENCODER, BARE, COPY, MODEL, Case
 from mgie.images import Rearrangement, open_image, open_mask, resize, return_to_native
 from mgie.pipeline import MGIEPipeline
-
-logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with the number of steps done and of all steps."""
@@ -110,20 +107,19 @@ def edit_records(data: str | Path) -> list[Record]:
     """Returns the records of a dataset that are edits of one picture with a target.
 
     Raises:
-        DataError: if there are none.
+        DataError: if there are none, a file of one is missing, or its `meta` names no edit that can be made.
     """
-    records = read_records(data)
-    edits = [row for row in records if row.task == "edit" and row.target and len(row.images) == 1]
+    edits = read_pairs(data)
     if not edits:
         raise DataError(
             f"{data} has no edit records with one image and a target; expected what `mgie data synth` writes"
         )
-    if len(edits) < len(records):
-        logger.info(
-            "%d of %d records are not edits of one picture and are left out",
-            len(records) - len(edits),
-            len(records),
-        )
+    for record in edits:
+        if "family" in record.meta:
+            try:
+                MadeEdit.from_meta(record.meta)
+            except DataError as error:
+                raise DataError(f"record {record.id!r} of {data}: {error}") from error
     return edits
 
 

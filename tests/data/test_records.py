@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mgie.data.records import Record, read_records, write_records
+from mgie.data.records import Record, read_pairs, read_records, write_records
 from mgie.errors import DataError
 
 ROW: dict[str, Any] = {
@@ -113,3 +113,32 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> No
     with pytest.raises(DataError, match="No space left on device"):
         write_records(records(), tmp_path)
     assert file.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["records.jsonl"]
+
+
+def test_pairs_are_edits_of_one_picture_whose_files_are_there(tmp_path: Path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
+    assert read_pairs(write(tmp_path, ROW, ROW | {"id": "2", "target": None})) == [
+        Record(**ROW | {"images": ("a.png",)})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": "c.png"}, r"record '1' of .* names c\.png, which is not there"),
+        ({"mask": "m.png"}, r"record '1' of .* names m\.png, which is not there"),
+        ({"instruction": " "}, r"record '1' of .* has an empty instruction"),
+    ],
+)
+def test_broken_pairs_are_named(tmp_path: Path, changes: dict[str, Any], message: str):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=message):
+        read_pairs(write(tmp_path, ROW | changes))
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path):
+    file = write(tmp_path, ROW)
+    file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert [record.id for record in read_records(file)] == ["1"]

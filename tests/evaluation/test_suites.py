@@ -12,6 +12,7 @@ from mgie.data.records import read_records, write_records
 from mgie.data.synth import as_pixels
 from mgie.errors import DataError
 from mgie.evaluation import Case, Metrics, evaluate, l1
+from mgie.evaluation.suites import edit_records
 from mgie.images import open_image, resize
 from mgie.pipeline import MGIEPipeline
 from tests.evaluation.made import make_records
@@ -99,6 +100,9 @@ def test_bad_data_is_one_line(pipeline: MGIEPipeline, made_records: Path, tmp_pa
     with pytest.raises(DataError, match="no edit records"):
         evaluate(pipeline, write_records([dataclasses.replace(record, target=None)], tmp_path))
     (tmp_path / "images").symlink_to(made_records / "images")
+    unknown = dataclasses.replace(record, meta={"family": "zzz", "params": {}})
+    with pytest.raises(DataError, match="record '000000' of .*zzz"):
+        edit_records(write_records([unknown], tmp_path))
     open_image(made_records / (record.target or "")).resize((20, 20)).save(tmp_path / "small.png")
     with pytest.raises(DataError, match=r"record 000000: .*\(20, 20\) differ; make them equal"):
         evaluate(pipeline, write_records([dataclasses.replace(record, target="small.png")], tmp_path))
