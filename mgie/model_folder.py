@@ -65,6 +65,14 @@ def find_folder(name: str | Path, patterns: Sequence[str]) -> Path:
     return _download(str(name), patterns)
 
 
+def by_rate(rates: dict[str, dict[str, float]]) -> dict[float, list[str]]:
+    """Returns the families that land at each rate, as words; the highest rate comes first."""
+    found: dict[float, list[str]] = {}
+    for family in sorted(rates, key=lambda family: -rates[family]["success"]):
+        found.setdefault(rates[family]["success"], []).append(family.replace("_", " "))
+    return found
+
+
 def note_provenance(folder: Path, values: dict[str, Any]) -> None:
     """Adds to what a model's folder says about itself; the file is replaced whole.
 

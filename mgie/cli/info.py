@@ -11,7 +11,7 @@ import typer
 
 from mgie.cli.options import Debug, Json
 from mgie.errors import CheckpointError
-from mgie.model_folder import INDEX_FILE, PROVENANCE_FILE, RATES, find_model_folder, read_json
+from mgie.model_folder import INDEX_FILE, PROVENANCE_FILE, RATES, by_rate, find_model_folder, read_json
 
 _DEFAULTS = (
     "num_inference_steps",
@@ -52,11 +52,8 @@ def info(
 
 def _rate_lines(rates: dict[str, dict[str, float]]) -> Iterator[str]:
     """Yields what the model can do, the surest first: a line for each rate, with its families."""
-    by_rate: dict[float, list[str]] = {}
-    for family, figures in rates.items():
-        by_rate.setdefault(figures["success"], []).append(family.replace("_", " "))
-    for number, rate in enumerate(sorted(by_rate, reverse=True)):
-        families = textwrap.fill(", ".join(by_rate[rate]), 90, subsequent_indent=" " * 20)
+    for number, (rate, names) in enumerate(by_rate(rates).items()):
+        families = textwrap.fill(", ".join(names), 90, subsequent_indent=" " * 20)
         label = "not yet" if rate == 0 else "can do" if number == 0 else ""
         yield f"{label:<13} {rate:4.0%}  {families}"
 

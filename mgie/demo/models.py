@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from PIL import Image
 
 from mgie.errors import ConfigError
-from mgie.model_folder import PROVENANCE_FILE, RATES, find_model_folder, read_json
+from mgie.model_folder import PROVENANCE_FILE, RATES, by_rate, find_model_folder, read_json
 
 if TYPE_CHECKING:
     from mgie.pipeline import MGIEPipeline
@@ -98,10 +98,10 @@ def notice(name: str) -> str:
         told = ["This model has no card that says what it can do: try it on pictures that you know."]
     provenance = read_json(folder / PROVENANCE_FILE) if (folder / PROVENANCE_FILE).is_file() else {}
     if rates := provenance.get(RATES):
-        landing = [family for family in rates if rates[family]["success"] > 0]
-        sure = sorted(landing, key=lambda family: (-rates[family]["success"], family))
-        known = ", ".join(f"{family.replace('_', ' ')} {rates[family]['success']:.0%}" for family in sure)
-        return "\n\n".join([*told, f"**Edits that land, on pictures and words held out.** {known}."])
+        told.append("**How often edits land, on pictures and words held out**")
+        landing = {rate: families for rate, families in by_rate(rates).items() if rate > 0}
+        told.append("\n".join(f"- {rate:.0%}: {', '.join(families)}" for rate, families in landing.items()))
+        return "\n\n".join(told)
     config = provenance.get("training_config")
     data = config.get("data") if isinstance(config, dict) else None
     families = data.get("families") if isinstance(data, dict) else None

@@ -47,7 +47,7 @@ def test_measured_rates_are_told_in_the_place_of_families(folder):
     rates = {"fog": {"edits": 4, "success": 0.75}, "contrast_up": {"edits": 4, "success": 1.0}}
     rates["poster"] = {"edits": 4, "success": 0.0}
     (folder / "mgie.json").write_text(json.dumps({"success_rates": rates}))
-    assert notice(str(folder)).endswith("contrast up 100%, fog 75%.")
+    assert notice(str(folder)).endswith("- 100%: contrast up\n- 75%: fog")
 
 
 @pytest.mark.parametrize("provenance", [{"training_config": None}, {"training_config": {"data": None}}, {}])
