@@ -939,6 +939,8 @@ def _as_list(value: Any) -> list[Any]:
 def _common_length(**rows: Sequence[Any]) -> int:
     """Returns the number of rows; lists of length one fit any."""
     num = max(len(values) for values in rows.values())
+    if num == 0:
+        raise ConfigError(f"got no {' and no '.join(rows)}; expected one or more of each")
     if any(len(values) not in (1, num) for values in rows.values()):
         counts = ", ".join(f"{len(values)} {name}" for name, values in rows.items())
         raise ConfigError(f"got {counts}; expected as many of each, or one that goes with every row")

@@ -121,6 +121,11 @@ def test_one_imagination_serves_several_seeds(pipeline, monkeypatch):
     assert out.images[0].tobytes() != out.images[1].tobytes()
 
 
+def test_no_pictures_are_a_mistake(pipeline):
+    with pytest.raises(ConfigError, match="got no image and no instruction"):
+        pipeline([], [])
+
+
 @pytest.mark.parametrize("words", [{"instruction": BLUE}, {"expressive_instruction": "All would be blue."}])
 def test_words_beside_an_imagination_are_not_passed_over(pipeline, words):
     imagined = pipeline.encode_instruction(picture(), RED)

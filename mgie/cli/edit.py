@@ -113,6 +113,8 @@ def edit(
         print(
             "mgie: note: all pictures are alike, the seed decides nothing; try more --steps", file=sys.stderr
         )
+    if photo.alpha is not None and paths[0].suffix.lower() in (".jpg", ".jpeg"):
+        print("mgie: note: JPEG has no transparency: what was transparent is white", file=sys.stderr)
     _report(model, edits, request, progress.seconds, as_json=as_json, timings=timings)
 
 

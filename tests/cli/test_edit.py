@@ -225,6 +225,15 @@ def test_the_input_is_not_overwritten_through_a_link(capsys, photo):
     assert "is an input" in refused(capsys, photo.parent, photo, "red", "-o", link)
 
 
+@pytest.mark.parametrize(("name", "noted"), [("out.jpg", True), ("out.png", False)])
+def test_lost_transparency_is_noted(run, photo, name, noted):
+    image = Image.open(photo).convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(photo)
+    code, _, err = run(photo, "make it red", "-o", photo.with_name(name))
+    assert code == 0 and ("JPEG has no transparency" in err) == noted
+
+
 def test_the_mask_is_not_overwritten(capsys, photo):
     mask = photo.with_name("mask.png")
     Image.new("L", Image.open(photo).size, 255).save(mask)
