@@ -106,6 +106,8 @@ def test_mistakes_are_one_line(run: Run, tmp_path: Path, capsys: pytest.CaptureF
 def test_pairs_of_unknown_origin_are_refused(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     pair = {"id": "7", "task": "edit", "images": ["a.png"], "target": "b.png", "instruction": "make it red"}
     (tmp_path / "records.jsonl").write_text(json.dumps(pair))
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
     with pytest.raises(SystemExit):
         run(data=tmp_path)
     assert "record 7 is no made edit" in capsys.readouterr().err
