@@ -31,7 +31,7 @@ from mgie.data.synth import (
     open_scene,
 )
 from mgie.data.synth.edit import FAMILIES, MadeEdit
-from mgie.data.synth.layout import covered
+from mgie.data.synth.layout import thing_mask
 from mgie.data.synth.object_edits import ObjectEdit
 from mgie.data.synth.region import MIN_SHARE, Region, place_of
 from mgie.data.synth.wording import pick
@@ -237,7 +237,7 @@ class PhotographDataset(Dataset[Sample]):
         if edit is None:
             return scene, ()
         made = edit.make(scene)
-        free = ~covered(made.source, scene.pixels)
+        free = ~thing_mask(made.source, scene.pixels)
         regions = {name: mask & free for name, mask in scene.regions.items()}
         composites = {name: (mask & free, pixels) for name, (mask, pixels) in scene.composites.items()}
         return replace(scene, pixels=made.source, regions=regions, composites=composites), made.things

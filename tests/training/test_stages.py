@@ -31,7 +31,7 @@ from mgie.models.unet import ChangeUNet2DConditionModel
 from mgie.pipeline import MGIEPipeline
 from mgie.training.loop import step_generator, train
 from mgie.training.stages import JointStage, LanguageStage, build_stage
-from mgie.training.stages.outlines import vague
+from mgie.training.stages.outlines import uncertain
 from mgie.training.stages.vision import Distillation, teacher_features
 
 Smoke = Callable[..., TrainConfig]
@@ -602,7 +602,7 @@ def test_what_outlines_are_learned_from(smoke: Smoke, on_objects: dict[str, Any]
     assert all(red > 1.5 * green for red, green, _ in shades[:3])  # what is covered is the object
 
     batch = stage.collate(rows)
-    maps = [vague(batch["covered"], torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    maps = [uncertain(batch["covered"], torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
     assert torch.equal(maps[0], maps[1]) and not torch.equal(maps[0], maps[2])
     assert maps[0].shape == (len(parts), 1, 16, 16) and maps[0].min() > 0 and maps[0].max() < 1
     places = functional.avg_pool2d(batch["covered"], 8)

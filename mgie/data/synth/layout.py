@@ -183,7 +183,7 @@ def arrivals(before: Layout, after: Layout, shape: tuple[int, ...]) -> tuple[Arr
     return tuple(sorted(found, key=lambda arrival: arrival[1].left))
 
 
-def covered(source: Pixels, without: Pixels) -> Mask:
+def thing_mask(source: Pixels, without: Pixels) -> Mask:
     """Returns the pixels (H, W) of things that one of two scenes (H, W, 3) has and the other has not."""
     return np.abs(source - without).max(-1) > _SEEN
 

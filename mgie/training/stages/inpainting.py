@@ -18,7 +18,7 @@ from mgie.data.collate import to_tensor
 from mgie.data.dataset import Key
 from mgie.data.scenes import SceneDataset
 from mgie.data.synth import Mask, Pixels
-from mgie.data.synth.layout import covered, render
+from mgie.data.synth.layout import render, thing_mask
 from mgie.data.synth.wording import pick
 from mgie.models.inpainting import Inpainter, spread
 from mgie.training.stages.base import HELD_INDEX, Stage, grid, load_or_build, to_images
@@ -51,7 +51,7 @@ class RemovalDataset(SceneDataset[Removal]):
             layout = self.crowd(scene, _MAX_THINGS, rng)
             staying = layout[: rng.integers(len(layout))]
             source, behind = (render(scene.pixels, things, self.objects) for things in (layout, staying))
-            hole = covered(source, behind)
+            hole = thing_mask(source, behind)
             if hole.any() and not hole.all():
                 return Removal(source, behind, hole)
 

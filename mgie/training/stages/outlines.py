@@ -1,7 +1,7 @@
 """Stage `outlines`: outlines to the pixel, from a photograph and a map as coarse as a UNet's.
 
 What is learned from are objects put on photographs, and photographs' own regions. Their true maps are made as
-vague as a UNet's, so that this needs no UNet; each row is one scene, with several parts to learn from.
+uncertain as a UNet's, so that this needs no UNet; each row is one scene, with several parts to learn from.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from mgie.data.collate import to_tensor
 from mgie.data.dataset import Key
 from mgie.data.scenes import SceneDataset
 from mgie.data.synth import Mask, Pixels
-from mgie.data.synth.layout import covered, render
+from mgie.data.synth.layout import render, thing_mask
 from mgie.data.synth.wording import pick
 from mgie.diffusion import location_loss
 from mgie.errors import ConfigError
@@ -39,7 +39,7 @@ _LEAST, _MOST = 0.02, 0.98
 _MOST_OF_ALL = 0.6
 """Share of a scene above which a region is no thing on it."""
 _BLUR = 0.3, 1.5
-"""Least and greatest standard deviation of a vague map's blur, in places."""
+"""Least and greatest standard deviation of an uncertain map's blur, in places."""
 _SHIFT = 0.5
 """Standard deviation of its shift, in places."""
 _STEEP = 6.0, 18.0
@@ -94,7 +94,7 @@ class PartDataset(SceneDataset[list[Part]]):
         source = render(scene.pixels, layout, self.objects)
         others = (tuple(other for other in layout if other is not thing) for thing in layout)
         behind = (render(scene.pixels, rest, self.objects) for rest in others)
-        return source, [covered(source, without) for without in behind]
+        return source, [thing_mask(source, without) for without in behind]
 
 
 def _part(source: Pixels, thing: Mask, rng: np.random.Generator) -> Iterator[Part]:
@@ -118,7 +118,7 @@ def collate_parts(rows: Sequence[list[Part]]) -> dict[str, Tensor]:
     return {"source": to_tensor([part.source for part in parts]), "covered": covered[:, None].float()}
 
 
-def vague(covered: Tensor, generator: Generator) -> Tensor:
+def uncertain(covered: Tensor, generator: Generator) -> Tensor:
     """Returns maps (B, 1, h, w) in (0, 1) as a UNet might have them: shifted, blurred, steep or flat, unsure.
 
     Args:
@@ -163,7 +163,7 @@ class Outlining(nn.Module):
     def forward(self, batch: dict[str, Tensor], generator: Generator) -> dict[str, Tensor]:
         """Returns `loss`, see `mgie.diffusion.location_loss`, and that of the maps alone as `places_loss`."""
         covered = batch["covered"]
-        map_ = vague(covered, generator)
+        map_ = uncertain(covered, generator)
         logits = self.outlines(batch["source"], map_)
         with torch.no_grad():
             alone = functional.interpolate(map_.logit(), covered.shape[2:], mode="bilinear")
@@ -187,11 +187,11 @@ class OutlinesStage(Stage):
 
     @torch.no_grad()
     def picture(self) -> Image.Image:
-        """Returns parts above what a thing truly covers there, a vague map of it, and the outline."""
+        """Returns parts above what a thing truly covers there, an uncertain map of it, and the outline."""
         width, height = self.size
         rows = [self.dataset[HELD_INDEX + i, (width, height)][:1] for i in range(6)]
         batch = {name: tensor.to(self.outlines.device) for name, tensor in collate_parts(rows).items()}
-        map_ = vague(batch["covered"], Generator().manual_seed(0))
+        map_ = uncertain(batch["covered"], Generator().manual_seed(0))
         outline = self.outlines(batch["source"], map_).sigmoid()
         shown = (batch["covered"], functional.interpolate(map_, scale_factor=PLACE), outline)
         return grid(
